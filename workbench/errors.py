@@ -4,12 +4,14 @@ import errno
 import os
 from typing import Any
 
+SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors of a full disk, and of a user who may fill no more of it."""
+
 _RIGHTS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EROFS: "it is on a read-only file system",
 }
-_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _LIMITS = {
     errno.EMFILE: "This process has as many files open as it may. Raise `ulimit -n`.",
     errno.ENFILE: "The system has as many files open as it can. End other programs.",
@@ -104,7 +106,7 @@ def told(error: OSError) -> str:
             f"{path}: {_RIGHTS[number]}. Give the user who runs this the right to it, or name "
             "another place."
         )
-    if number in _SPACE:
+    if number in SPACE:
         return f"There is no space left{f' for {path}' if path else ''}. Make some; run this again."
     if number in _DISK and path:
         return f"{path}: {os.strerror(number).lower()}. See whether its disk or network is well."

@@ -1,11 +1,14 @@
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.media.clips import chirp, moving, write_media
+from tests.media.encoders import CUT_OFF, encode_by
 from workbench.data import decoding
 from workbench.data.decoding import Done, Task
 from workbench.data.degraded import copies_for, prepare_copies
@@ -13,7 +16,7 @@ from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.data.view_store import NEUTRAL_ROW
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, DataError
 from workbench.files import hash_file
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel
@@ -60,6 +63,24 @@ def made(folder: Path) -> tuple[Manifest, Prepared]:
 
 def copies(prepared: Prepared, folder: Path, *names: str) -> dict[str, Prepared]:
     return prepare_copies(prepared, names, folder, {}, cache=folder / "cache", jobs=1)
+
+
+@pytest.mark.usefixtures("read")
+def test_a_full_folder_of_temporary_files_is_said_and_nothing_wrong_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, prepared = made(tmp_path)
+    with monkeypatch.context() as patch:
+        encode_by(CUT_OFF, tmp_path, patch)
+        patch.setattr("workbench.media.ffmpeg.no_space", lambda folder: True)
+        place = re.escape(gettempdir())
+        with pytest.raises(DataError, match=rf"no space left for {place} \(No .*TMPDIR.*is kept\."):
+            copies(prepared, tmp_path, "mp3", "h264")
+    found = copies(prepared, tmp_path, "mp3", "h264")
+    mp3 = found["degraded.mp3"].table.set_index("name")["status.mel"]
+    h264 = found["degraded.h264"].table.set_index("name")["status.frames"]
+    assert dict(mp3) == {"a.mp4": "ok", "b.mp4": "ok", "s.wav": "ok"}
+    assert dict(h264) == {"a.mp4": "ok", "b.mp4": "ok", "s.wav": "no_video"}
 
 
 def test_each_file_of_val_is_read_once_for_all_copies_and_never_again(

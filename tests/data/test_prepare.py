@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from tests.data.byte_views import Bytes, Picky
 from tests.layouts import picture
-from workbench.data import decoding, filling
+from workbench.data import decoding, filling, unexpected
 from workbench.data.contents import stamp
 from workbench.data.decoding import Done, Task
 from workbench.data.facts import FactsStore
@@ -185,6 +186,22 @@ def test_rows_by_other_libraries_than_those_there_are_told_once(
     write_data(data, d="D")
     run(data)
     assert "made with" not in capsys.readouterr().err
+
+
+def test_what_reads_further_pictures_is_among_the_libraries_if_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def version(name: str) -> str:
+        if name == "pillow-jxl-plugin":
+            raise PackageNotFoundError(name)
+        return f"{name}'s"
+
+    own = unexpected.reader_version.__wrapped__()
+    monkeypatch.setattr(unexpected, "version", version)
+    found = unexpected.libraries.__wrapped__()
+    assert found.endswith(", soxr soxr's, pillow-heif pillow-heif's")
+    monkeypatch.setattr(unexpected, "libraries", lambda: found)
+    assert unexpected.reader_version.__wrapped__() != own
 
 
 def test_a_moved_data_folder_is_not_decoded_again(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from workbench.data.view_store import (
     write_row,
 )
 from workbench.errors import CacheError, DataError
-from workbench.files import read_json
+from workbench.files import read_json, write_json
 from workbench.media.image import Image
 from workbench.media.mel import Mel
 from workbench.media.view import View
@@ -380,3 +380,36 @@ def test_arrays_that_were_moved_to_another_views_place_are_refused(tmp_path: Pat
     (tmp_path / "away").rename(one.folder)
     check(one, a=1)
     check(other, a=2)
+
+
+PLAIN, WITH_HEIF = "av 17.0.0, PIL 11.3.0", "av 17.0.0, PIL 11.3.0, pillow-heif 1.0"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "named"),
+    [
+        ([PLAIN], WITH_HEIF, None),  # a note that knew less
+        ([WITH_HEIF], PLAIN, None),
+        ([], WITH_HEIF, None),
+        ([WITH_HEIF], "av 17.0.0, PIL 11.3.0, pillow-heif 1.1", [WITH_HEIF]),
+        ([PLAIN, WITH_HEIF], "av 17.0.0, PIL 11.3.0, pillow-heif 1.1", [WITH_HEIF]),
+        ([PLAIN], "av 17.0.1, PIL 11.3.0, pillow-heif 1.0", [PLAIN]),
+        (["av 16.0.0, PIL 11.3.0", PLAIN], WITH_HEIF, None),  # that of av was told
+        (["odd", 3], PLAIN, None),
+    ],
+)
+def test_only_a_library_of_another_version_is_told_and_once(
+    tmp_path: Path, before: list[object], now: str, named: list[str] | None
+) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    fill(store, a=1)
+    file = store.folder / "store.json"
+    write_json(file, {"uid": store.uid, "made_with": before})
+    said = store.note_libraries(now)
+    if named is None:
+        assert said == ""
+    else:
+        assert f"was made with {', or with '.join(named)}, and what is added now" in said
+        assert f"is made with {now}, by which" in said
+    assert read_json(file)["made_with"] == [*map(str, before), now]
+    assert store.note_libraries(now) == ""

@@ -1,5 +1,6 @@
+import errno
+import re
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.media.clips import chirp, greys, moving, write_media
+from tests.media.encoders import CUT_OFF, CUT_OFF_WITHOUT_A_WORD, FULL, FULL_AT_ITS_CLOSE, encode_by
 from workbench.data.degraded import copies_for
 from workbench.degradation import recoding
 from workbench.degradation.degradations import DEGRADATIONS
@@ -131,27 +133,61 @@ def test_a_small_video_is_sent_as_h265_to_its_end_whatever_its_size(tmp_path: Pa
         assert {(frame.width, frame.height) for frame in container.decode(video=0)} == {(48, 48)}
 
 
-def test_an_encoder_that_dies_is_no_broken_file(
+@pytest.mark.parametrize(
+    ("copy", "script"),
+    [
+        *[(copy, CUT_OFF) for copy in ("mp3", "g711", "h264")],
+        ("h264", CUT_OFF_WITHOUT_A_WORD),  # a sound as short as this one waits in the pipe
+    ],
+)
+def test_an_encoder_that_dies_is_no_broken_file_and_half_a_copy_is_none(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: str, script: str
+) -> None:
+    encode_by(script, tmp_path, monkeypatch)
+    made = read_copies(clip, {"itself": ("", MEL), "copy": (copy, of(copy))}).made
+    told = made["copy"]
+    assert isinstance(told, MediaError)
+    assert re.fullmatch(r"the encoder died on this file \(exit code [01]\)", str(told))
+    assert told.status == "crashed"  # another try can end otherwise
+    assert not isinstance(made["itself"], MediaError)
+
+
+@pytest.mark.parametrize("copy", ["mp3", "g711", "h264"])
+@pytest.mark.parametrize(
+    ("script", "is_full"), [(CUT_OFF, True), (FULL, False), (FULL_AT_ITS_CLOSE, False)]
+)
+def test_a_full_disk_is_no_fault_of_the_file(
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    copy: str,
+    script: str,
+    is_full: bool,
+) -> None:
+    encode_by(script, tmp_path, monkeypatch)
+    monkeypatch.setattr("workbench.media.ffmpeg.no_space", lambda folder: is_full)
+    monkeypatch.setattr("workbench.files.gettempdir", lambda: "small")
+    with pytest.raises(OSError, match="'small'") as told:
+        read_copies(clip, {"itself": ("", MEL), "copy": (copy, of(copy))})
+    assert told.value.errno == errno.ENOSPC
+
+
+def test_a_changed_picture_for_which_there_is_no_space_is_no_fault_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = write_media(tmp_path / "source.mp4", pictures=moving(8))
-    own = recoding._writer
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    def dying(size: tuple[int, int], out: Path, how: Any) -> recoding.FrameWriter:
-        writer = own(size, out, how)
-        stop = writer.close
+    cv2.imwrite(str(tmp_path / "a.png"), moving(1)[0])
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("workbench.files.gettempdir", lambda: "small")
+    with pytest.raises(OSError, match="'small'"):
+        read_copies(tmp_path / "a.png", {"copy": ("jpeg30", Image())})
 
-        def close() -> None:
-            writer.proc.kill()
-            stop()
 
-        monkeypatch.setattr(writer, "close", close)
-        return writer
-
-    monkeypatch.setattr(recoding, "_writer", dying)
-    with pytest.raises(MediaError, match=r"the encoder died on this file \(exit code -9\)") as told:
-        write_h264(source, tmp_path / "out.mp4", crf=32)
-    assert told.value.status == "crashed"  # another try can end otherwise
+def of(copy: str) -> View:
+    """Return a view that reads a copy."""
+    return FRAMES if copy == "h264" else MEL
 
 
 def test_h265_is_refused_where_it_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:

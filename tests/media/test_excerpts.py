@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.media.clips import chirp, moving, tone, write_media
+from tests.media.clips import Pictures, Sound, chirp, moving, tone, write_media
+from tests.media.encoders import CUT_OFF, FULL, encode_by
 from workbench.errors import MediaError
 from workbench.media.excerpts import DURATION_S, SIDE_PX, STILL_PX, Excerpt, excerpt, within_side
 
@@ -81,3 +82,20 @@ def test_what_cannot_be_shown_says_why(tmp_path: Path) -> None:
         with pytest.raises(MediaError) as raised:
             excerpt(tmp_path / name)
         assert raised.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("sound", "pictures"),
+    [(chirp(1.0), None), (None, moving(10)), (chirp(1.0), moving(10))],
+    ids=["sound", "mute", "both"],
+)
+def test_half_of_it_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: Sound | None, pictures: Pictures | None
+) -> None:
+    path = write_media(tmp_path / "a.mp4", sound=sound, pictures=pictures)
+    encode_by(CUT_OFF, tmp_path, monkeypatch)
+    with pytest.raises(MediaError, match="the encoder died on this file"):
+        excerpt(path)
+    encode_by(FULL, tmp_path, monkeypatch)
+    with pytest.raises(OSError, match="No space left on device"):
+        excerpt(path)

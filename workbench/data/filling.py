@@ -1,10 +1,10 @@
 """Stores filled: what they lack of some files is decoded, each once for all views and copies."""
 
-import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import gettempdir
 
 from workbench.console import say, track
 from workbench.data.contents import Stamp
@@ -13,7 +13,7 @@ from workbench.data.facts import FactsStore, FactsWriter
 from workbench.data.unexpected import Unexpected, libraries
 from workbench.data.view_store import NEUTRAL_ROW, Outcome, StoreWriter, ViewStore
 from workbench.degradation.degradations import content_of
-from workbench.errors import CacheError, DataError
+from workbench.errors import SPACE, CacheError, DataError
 
 # Files between two writings of the index: what a kill can cost.
 _FLUSH_FILES = 256
@@ -114,10 +114,13 @@ def _decoded(stores: Mapping[str, ViewStore], media: Media, how: How, *, cache: 
         try:
             passing = _fill(stores, facts, media, unexpected, how)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in SPACE:
                 raise
+            place, remedy = cache, "Make some"
+            if error.filename == (temporary := gettempdir()):
+                place, remedy = Path(temporary), f"{remedy}, or let TMPDIR name another folder,"
             raise DataError(
-                f"There is no space left for {cache} ({error.strerror}). Make some and run this "
+                f"There is no space left for {place} ({error.strerror}). {remedy} and run this "
                 "again: what was decoded is kept."
             ) from error
     return {name: store.outcomes() | passing.get(name, {}) for name, store in stores.items()}

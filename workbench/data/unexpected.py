@@ -6,10 +6,11 @@ that reads media is another.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import av
@@ -21,6 +22,7 @@ from workbench.data.decoding import Done, Task
 from workbench.data.view_store import Outcome, StoreWriter
 from workbench.files import read_json, write_json
 from workbench.media.decoders import Tally
+from workbench.media.still import LIBRARIES, READ_BY
 from workbench.opencv import cv2
 
 
@@ -128,8 +130,7 @@ def reader_version() -> str:
     for folder in ("media", "degradation"):
         for path in sorted((package / folder).glob("*.py")):
             code.update(path.read_bytes())
-    for library in (av, cv2, np, PIL):
-        code.update(f"{library.__name__} {library.__version__}\n".encode())
+    code.update(f"{libraries()}, numpy {np.__version__}\n".encode())
     return code.hexdigest()[:12]
 
 
@@ -137,4 +138,11 @@ def reader_version() -> str:
 def libraries() -> str:
     """Return the libraries whose versions decide what pictures and sounds a file gives."""
     found = [f"{library.__name__} {library.__version__}" for library in (av, cv2, PIL)]
-    return ", ".join([*found, f"soxr {version('soxr')}"])
+    return ", ".join([*found, f"soxr {version('soxr')}", *_of_pictures()])
+
+
+def _of_pictures() -> Iterator[str]:
+    """Yield the packages that read further formats of pictures, of those that are installed."""
+    for name in (READ_BY[form] for form in LIBRARIES):
+        with suppress(PackageNotFoundError):
+            yield f"{name} {version(name)}"

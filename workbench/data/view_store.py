@@ -78,7 +78,11 @@ class ViewStore:
     def note_libraries(self, libraries: str) -> str:
         """Note what rows are made with from now on; say so if others were made with another.
 
-        Of what an older version stored nothing is known. It is called while `writing`.
+        Of what an older version stored nothing is known, or not of every library: one that no note
+        names is noted without a word. It is called while `writing`.
+
+        Args:
+            libraries: Names, each with its version: "av 17.0.0, cv2 4.12.0".
         """
         file = self.folder / "store.json"
         said = _said(file)
@@ -87,10 +91,14 @@ class ViewStore:
         if libraries in before:
             return ""
         write_json(file, {**said, "made_with": [*before, libraries]})
-        if not before:
+        now, noted = _versions(libraries), [_versions(one) for one in before]
+        others = {name: {known[name] for known in noted if name in known} for name in now}
+        new = {name for name, known in others.items() if known and now[name] not in known}
+        if not new:
             return ""
+        unlike = [one for one, known in zip(before, noted, strict=True) if new & known.keys()]
         return (
-            f"{self.folder}: what is there was made with {visible(', or with '.join(before))}, and "
+            f"{self.folder}: what is there was made with {visible(', or with '.join(unlike))}, and "
             f"what is added now is made with {libraries}, by which the same file may give other "
             "values. Delete the folder and run this again to have all made alike."
         )
@@ -178,6 +186,13 @@ class ViewStore:
 
     def _is_checked(self) -> bool:
         return _said(self.folder / CHECKED) == _stamp(self.array_file)
+
+
+def _versions(libraries: str) -> dict[str, str]:
+    """Return the version of each library of a note, by its name."""
+    return {
+        name: number for name, _, number in (one.partition(" ") for one in libraries.split(", "))
+    }
 
 
 def _is_outcome(line: Any) -> bool:

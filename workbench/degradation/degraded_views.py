@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -20,6 +19,7 @@ from workbench.degradation.cutouts import has_detector
 from workbench.degradation.degradations import AND, CHANGES
 from workbench.degradation.sounds import sound_of
 from workbench.errors import MediaError
+from workbench.files import temporary_folder
 from workbench.media.declared import Modality
 from workbench.media.decoders import read_any
 from workbench.media.face_detectors import AnyDetector, YuFace
@@ -107,8 +107,8 @@ def _read_recoded(
     # Which frames are shown when is told the view: each is written once.
     timed = tuple(name for name in before if CHANGES[name].of_times or CHANGES[name].of_stretch)
     others = tuple(name for name in before if name not in timed)
-    with TemporaryDirectory() as folder:
-        recoded, other = Path(folder) / "recoded.mp4", changes.other
+    with temporary_folder() as folder:
+        recoded, other = folder / "recoded.mp4", changes.other
 
         def seen(view: VideoView) -> VideoView:
             return _of_frames(view, changes._replace(names=others))
@@ -116,7 +116,7 @@ def _read_recoded(
         try:
             write(path, recoded, CHANGES[last].drawn(changes.content), seen)
             if other is not None and any(CHANGES[name].of_stretch for name in timed):
-                source, other = other, Path(folder) / "other.mp4"
+                source, other = other, folder / "other.mp4"
                 write(source, other, CHANGES[last].drawn(changes.content), seen)
         except MediaError as error:
             return dict.fromkeys(views, error)
@@ -246,8 +246,8 @@ class _ChangedFile(FileView):
 
     def of_file(self, path: Path) -> Made:
         picture = _changed(Frame(read_picture(path).picture), self.changes).picture
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / "picture.png"
+        with temporary_folder() as folder:
+            file = folder / "picture.png"
             bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
             _, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
             file.write_bytes(data.tobytes())

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 from math import floor
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import PrivateAttr
 
 from workbench.errors import ConfigError
 from workbench.media.declared import Modality
-from workbench.media.ffmpeg import load_moviepy
-from workbench.media.source import failure
+from workbench.media.ffmpeg import Encoder, load_moviepy
 from workbench.media.streams import opened
 from workbench.media.timing import Timeline
 from workbench.media.video import Frame, read_exactly
@@ -33,19 +32,6 @@ _SAME_EVERY_TIME: Mapping[Codec, Sequence[str]] = {
 _USUAL_FPS = 25.0
 # x265 writes past its memory where a side is under 48 pixels: it may die, or write half a file.
 _LEAST_PX: Mapping[Codec, int] = {"libx264": 0, "libx265": 48}
-
-
-class FrameWriter(Protocol):
-    """What takes frames, one after the other, as moviepy's writer does."""
-
-    proc: Any
-    """FFmpeg, until it is closed."""
-
-    def write_frame(self, picture: Any) -> None:
-        """Take the next frame."""
-
-    def close(self) -> None:
-        """Finish the file."""
 
 
 Seen = Callable[[VideoView], VideoView]
@@ -76,6 +62,7 @@ def write_h264(
 
     Raises:
         MediaError: broken, no_video or too_large; crashed: FFmpeg did not write it to its end.
+        OSError: the disk is full.
     """
     _write(source, out, _Coding("libx264", crf, _mean_fps(source)), seen)
 
@@ -146,11 +133,12 @@ def _write(source: Path, out: Path, how: _Coding, seen: Seen) -> None:
     with closing(_EveryFrame().into(out, how)) as every:
         reader = read_exactly(source, {"every": seen(every)})
         kept = reader.kept("every")
+        if kept is not None:
+            every.finish()
     if kept is None:  # the file said wrongly how many frames it has
         with closing(_EveryFrame().into(out, how)) as every:
             read_exactly(source, {"every": seen(every)}, expected=reader.timeline).kept("every")
-    if every.exit_code:
-        raise failure("crashed", f"the encoder died on this file (exit code {every.exit_code})")
+            every.finish()
 
 
 class _EveryFrame(VideoView):
@@ -161,14 +149,8 @@ class _EveryFrame(VideoView):
     version: Literal[2] = 2
     _out: Path = PrivateAttr()
     _how: _Coding = PrivateAttr()
-    _writer: FrameWriter | None = PrivateAttr(None)
+    _encoder: Encoder | None = PrivateAttr(None)
     _size: tuple[int, int] = PrivateAttr((0, 0))
-    _exit_code: int = PrivateAttr(0)
-
-    @property
-    def exit_code(self) -> int:
-        """What FFmpeg ended with, once it is closed: moviepy does not look at it."""
-        return self._exit_code
 
     def into(self, out: Path, how: _Coding) -> "_EveryFrame":
         self._out, self._how = out, how
@@ -186,29 +168,32 @@ class _EveryFrame(VideoView):
         least_px = _LEAST_PX[self._how.codec]
         picture = _of_even_sides(_scaled(frame.picture, self._how.scale, least_px))
         size = (picture.shape[1], picture.shape[0])
-        if self._writer is None:
-            self._size, self._writer = size, _writer(size, self._out, self._how)
+        if self._encoder is None:
+            self._size, self._encoder = size, _encoder(size, self._out, self._how)
         if size != self._size:  # a stream that changes its size on the way
             picture = np.asarray(cv2.resize(picture, self._size), np.uint8)
-        self._writer.write_frame(picture)
+        self._encoder.write(picture)
         return True
 
     def of_frames(self, kept: Sequence[Any]) -> Made:
         return Made(np.zeros(self.stored_shape, np.uint8))
 
+    def finish(self) -> None:
+        """Finish the file; see `Encoder.finish`."""
+        if self._encoder is not None:
+            self._encoder.finish()
+
     def close(self) -> None:
-        if self._writer is not None:
-            process = self._writer.proc
-            self._writer.close()
-            self._exit_code = process.returncode
+        if self._encoder is not None:
+            self._encoder.close()
 
 
-def _writer(size: tuple[int, int], out: Path, how: _Coding) -> FrameWriter:
+def _encoder(size: tuple[int, int], out: Path, how: _Coding) -> Encoder:
     # Half a second to load: only where it is needed.
     load_moviepy()
     from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
 
-    writer: FrameWriter = FFMPEG_VideoWriter(
+    writer = FFMPEG_VideoWriter(
         str(out),
         size,
         how.fps,
@@ -217,7 +202,7 @@ def _writer(size: tuple[int, int], out: Path, how: _Coding) -> FrameWriter:
         threads=1,
         ffmpeg_params=["-crf", str(how.crf), *_SAME_EVERY_TIME[how.codec]],
     )
-    return writer
+    return Encoder(writer, out)
 
 
 def _mean_fps(path: Path) -> float:

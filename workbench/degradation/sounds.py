@@ -3,15 +3,16 @@
 Sounds are mono at `audio.RATE_HZ`, float32 in [-1, 1]; what would be louder is clipped.
 """
 
+from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
+from workbench.files import temporary_folder
 from workbench.media.audio import RATE_HZ, SoundReader
-from workbench.media.ffmpeg import load_moviepy
+from workbench.media.ffmpeg import Encoder, load_moviepy
 from workbench.media.streams import feed, opened
 from workbench.media.view import Sound
 
@@ -46,7 +47,9 @@ def as_mp3(sound: Sound) -> Sound:
     """Return a sound as an MP3 of 48 kbit/s has it.
 
     Raises:
-        MediaError: silent: it is so faint that nothing of it is kept.
+        MediaError: silent: it is so faint that nothing of it is kept; crashed: FFmpeg did not
+            write it to its end.
+        OSError: the disk is full.
     """
     return _coded(sound, "sound.mp3", "libmp3lame", _MP3_BIT_RATE)
 
@@ -55,7 +58,9 @@ def as_opus(sound: Sound, rng: np.random.Generator) -> Sound:
     """Return a sound as an Opus file of 12, 16, 24, 32 or 48 kbit/s has it.
 
     Raises:
-        MediaError: silent: it is so faint that nothing of it is kept.
+        MediaError: silent: it is so faint that nothing of it is kept; crashed: FFmpeg did not
+            write it to its end.
+        OSError: the disk is full.
     """
     bit_rate = f"{rng.choice(_OPUS_KBIT)}k"
     return _coded(sound, "sound.opus", "libopus", bit_rate, rate_hz=_OPUS_RATE_HZ)
@@ -90,12 +95,12 @@ def _coded(sound: Sound, name: str, codec: str, bit_rate: str, *, rate_hz: int =
 
     wave = soxr.resample(sound, RATE_HZ, rate_hz, quality="HQ") if rate_hz != RATE_HZ else sound
     samples = np.rint(wave.clip(-1, 1) * 32_767).astype("<i2")
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / name
-        with FFMPEG_AudioWriter(
-            str(file), rate_hz, nchannels=1, codec=codec, bitrate=bit_rate
-        ) as writer:
-            writer.write_frames(samples)
+    with temporary_folder() as folder:
+        file = folder / name
+        writer = FFMPEG_AudioWriter(str(file), rate_hz, nchannels=1, codec=codec, bitrate=bit_rate)
+        with closing(Encoder(writer, file)) as encoder:
+            encoder.write(samples)
+            encoder.finish()
         return _of_length(sound_of(file), len(sound))
 
 

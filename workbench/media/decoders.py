@@ -1,6 +1,5 @@
 """Media files decoded in a fence: whatever a file does to its decoder is its own outcome."""
 
-import errno
 import resource
 import sys
 import traceback
@@ -10,7 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from workbench.errors import DataError, MediaError
+from workbench.errors import SPACE, DataError, MediaError
 from workbench.fence import KEEP_MEMORY, DiedError, Fence, TimedOutError
 from workbench.media.source import failure, is_passing, said_by, unread
 from workbench.media.view import MadeOrNot, View, ViewReader, read_views
@@ -156,7 +155,7 @@ def read_here(path: Path, views: Mapping[str, View]) -> MadeOrNot | MediaError:
 
 def _unexpected(error: Exception, path: Path) -> UnexpectedError:
     """Return the outcome of a file on which `error` was raised, if it may be the file's fault."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in SPACE:
         raise error
     # Libraries say in their own ways that memory ran out.
     if isinstance(error, MemoryError) or any(said in str(error) for said in _OUT_OF_MEMORY):

@@ -2,11 +2,9 @@
 
 import io
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import av
 import numpy as np
@@ -17,8 +15,9 @@ from av.video.frame import VideoFrame
 from PIL import Image as Pillow
 
 from workbench.errors import MediaError
+from workbench.files import temporary_folder
 from workbench.media.audio import sound_stream
-from workbench.media.ffmpeg import load_moviepy
+from workbench.media.ffmpeg import Encoder, load_moviepy
 from workbench.media.image import read_picture
 from workbench.media.rendering import Renderer
 from workbench.media.source import failure
@@ -40,6 +39,8 @@ _RATE_HZ = 22_050
 _NUM_SAMPLES = int(DURATION_S * _RATE_HZ)
 # No program's version, time or random number: the same file gives the same bytes.
 _EXACT = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact"]
+# A browser plays it before it has all of it.
+_AT_ONCE = ["-movflags", "+faststart", *_EXACT]
 
 Sound16 = npt.NDArray[np.int16]
 
@@ -57,10 +58,12 @@ class Excerpt:
 def excerpt(path: Path) -> Excerpt:
     """Return the first `DURATION_S` of a video or a sound, or a picture, small.
 
-    PyAV and Pillow read it, as they read it for the views; moviepy writes it, as H.264 and AAC.
+    PyAV and Pillow read it, as they read it for the views; FFmpeg writes it, as H.264 and AAC.
 
     Raises:
-        MediaError: missing, empty, broken, too large, or nothing of it can be shown or heard.
+        MediaError: missing, empty, broken, too large, or nothing of it can be shown or heard;
+            crashed: FFmpeg did not write it to its end.
+        OSError: the disk is full.
     """
     if still_format(path):
         return _still(path)
@@ -158,49 +161,46 @@ def _still(path: Path) -> Excerpt:
 
 def _video(pictures: Sequence[Picture], sound: Sound16 | None) -> bytes:
     load_moviepy()
-    from moviepy.video.io.ImageSequenceClip import ImageSequenceClip
+    from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
 
-    clip = ImageSequenceClip([_like(picture, pictures[0]) for picture in pictures], FRAMES_PER_S)
-    if sound is not None:
-        clip = clip.with_audio(_as_clip(sound))
-    with TemporaryDirectory(prefix="excerpt-") as folder:
-        out = Path(folder) / "excerpt.mp4"
-        clip.write_videofile(
+    with temporary_folder("excerpt-") as folder:
+        out, heard = folder / "excerpt.mp4", folder / "sound.m4a"
+        if sound is not None:
+            _write_sound(sound, heard, [])
+        writer = FFMPEG_VideoWriter(
             str(out),
+            pictures[0].shape[1::-1],
+            FRAMES_PER_S,
             codec="libx264",
-            audio=sound is not None,
-            audio_codec="aac",
-            audio_bitrate="48k",
-            audio_fps=_RATE_HZ,
-            temp_audiofile=str(out.with_name("sound.m4a")),
+            audiofile=None if sound is None else str(heard),
             preset="veryfast",
             threads=1,
-            logger=None,
-            pixel_format="yuv420p",
-            ffmpeg_params=["-crf", "28", "-movflags", "+faststart", *_EXACT],
+            ffmpeg_params=["-crf", "28", *_AT_ONCE],
         )
+        with closing(Encoder(writer, out)) as encoder:
+            for picture in pictures:
+                encoder.write(_like(picture, pictures[0]))
+            encoder.finish()
         return out.read_bytes()
 
 
 def _sound(sound: Sound16) -> bytes:
-    with TemporaryDirectory(prefix="excerpt-") as folder:
-        out = Path(folder) / "excerpt.m4a"
-        _as_clip(sound).write_audiofile(
-            str(out),
-            codec="aac",
-            bitrate="48k",
-            fps=_RATE_HZ,
-            logger=None,
-            ffmpeg_params=["-movflags", "+faststart", *_EXACT],
-        )
+    with temporary_folder("excerpt-") as folder:
+        out = folder / "excerpt.m4a"
+        _write_sound(sound, out, _AT_ONCE)
         return out.read_bytes()
 
 
-def _as_clip(sound: Sound16) -> Any:
+def _write_sound(sound: Sound16, out: Path, params: Sequence[str]) -> None:
     load_moviepy()
-    from moviepy.audio.AudioClip import AudioArrayClip
+    from moviepy.audio.io.ffmpeg_audiowriter import FFMPEG_AudioWriter
 
-    return AudioArrayClip(np.tile(sound[:, None] / 2**15, 2), fps=_RATE_HZ)
+    writer = FFMPEG_AudioWriter(
+        str(out), _RATE_HZ, nchannels=2, codec="aac", bitrate="48k", ffmpeg_params=params
+    )
+    with closing(Encoder(writer, out)) as encoder:
+        encoder.write(np.tile(sound[:, None], 2))
+        encoder.finish()
 
 
 def _like(picture: Picture, first: Picture) -> Picture:

@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.stream import Discard
 from av.video.stream import VideoStream
 
-from workbench.errors import MediaError
+from workbench.errors import SPACE, MediaError
 from workbench.media.source import check_file, failure, is_passing, require_readable, said_by
 from workbench.media.still import is_still, still_format
 from workbench.media.view import MadeOrNot, View, ViewReader
@@ -39,6 +39,7 @@ def opened(path: Path, *, for_sound: bool = False) -> Iterator[InputContainer]:
 
     Raises:
         MediaError: missing, empty, unreadable or broken; an FFmpeg error in the body is broken too.
+        OSError: the body found the disk full, which is no fault of the file.
     """
     check_file(path)
     try:
@@ -53,6 +54,8 @@ def opened(path: Path, *, for_sound: bool = False) -> Iterator[InputContainer]:
         with container:
             yield container
     except (av.FFmpegError, OSError) as error:
+        if error.errno in SPACE:
+            raise
         raise _broken(error) from error
 
 
