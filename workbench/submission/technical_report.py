@@ -278,7 +278,7 @@ def _selection(of: Reported) -> str:
 def _results(of: Reported) -> str:
     champion, metric = of.champion, of.champion.objective.metric
     parts = [f"{metric} {champion.value:.5f} on {champion.objective.place}."]
-    parts += list(_expected(champion))
+    parts += [as_text(champion.unseen), *_expected(champion)]
     measured = metrics_by_slice(of.folder.model(champion.recipe).read_scores())
     if measured:
         shown = ("auc", "log_loss", "f1", "tpr_at_fpr_1e-2")
