@@ -217,6 +217,17 @@ def test_the_probe_measures_no_file_of_which_nothing_could_be_made(tmp_path: Pat
     assert {probe.num_files for probe in checkup(data, tmp_path).probes} == {96}
 
 
+def test_what_a_trial_makes_of_a_file_without_its_views_is_told(tmp_path: Path) -> None:
+    data = clean_data()
+    undecodable(data)
+    (found,) = checkup(data, tmp_path).findings
+    assert found.remedy.endswith(
+        "so that all trials are ranked on the same files: a trial goes by what else they have, and "
+        "one that reads none of that scores neutral arrays in their place, which tells nothing of "
+        "them."
+    )
+
+
 def _says(sentence: str, pattern: str) -> bool:
     return re.search(pattern, sentence) is not None
 

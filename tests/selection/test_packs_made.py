@@ -429,6 +429,26 @@ def test_what_a_pack_is_worth_is_told_anew_when_it_is_chosen_among_more(tmp_path
     assert again.weights.stat().st_mtime_ns == written
 
 
+def test_a_pack_is_told_the_files_of_which_no_member_saw_anything(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 2)
+    for row, unseen in zip(made.rows, (range(6), range(2, 9)), strict=True):
+        files = made.folder.trial(row.recipe)
+        names = [f"clip{number:05d}.mp4" for number in unseen]
+        scores = files.read_scores()
+        files.write_scores(scores.assign(neutral=scores["name"].isin(names)))
+    ingredients, joint = even_pack(made)
+    record = record_of(ingredients, joint, made.objective, num_trials=2)
+    write_pack(made.folder, record, ingredients)
+    told = "4 of 200 files of val (2 fake, 2 real) have none of the views that it reads: "
+    promoted = promote_pack(
+        made.folder, ListedModels(), record.uid, run_id="run", why="Since.", is_by_hand=True
+    )
+    assert promoted.unseen.startswith(told)
+    summary, _ = summarise(made.folder, made.rows, made.objective)
+    assert told in summary.decision[1]
+
+
 def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> None:
     made = MadeStudy(tmp_path)
     add_trials(made, 4)

@@ -25,6 +25,7 @@ from workbench.selection.champion import (
     cut_off_promotion,
     describe_champion,
     read_champion,
+    write_champion,
 )
 from workbench.selection.promotion import choose_trial, lead_of, promote, promote_best
 from workbench.selection.summary import kept_champion, summarise
@@ -554,6 +555,24 @@ def test_what_scores_of_several_folds_are_is_told(study: MadeStudy) -> None:
     assert summarise(study.folder, study.rows, AUC)[0].decision[1].endswith(f". {told}")
     one = champion.model_copy(update={"num_folds": 1})
     assert "out of fold" not in describe_champion(one)
+
+
+def test_files_that_a_promoted_trial_saw_nothing_of_are_told(study: MadeStudy) -> None:
+    models = ListedModels()
+    older = promote(study.folder, models, 1)
+    assert older.unseen == ""
+    files = study.folder.trial(study.rows[1].recipe)
+    scores = files.read_scores()
+    files.write_scores(scores.assign(neutral=scores["target"] == 1))
+    told = "2 of 5 files of val (2 fake) have none of the views that it reads: "
+    # Of what an older version promoted by hand, too, whether the registry has it still or not.
+    for registry in (models, ListedModels()):
+        write_champion(study.folder, older)
+        promoted = promote_best(study.folder, registry)
+        assert promoted.unseen.startswith(told)
+        assert promoted == read_champion(study.folder)
+    assert promote(study.folder, models, 1).unseen.startswith(told)
+    assert promote(study.folder, models, 0).unseen == ""
 
 
 def test_the_interval_of_a_champion_stays_within_0_and_1() -> None:

@@ -21,7 +21,7 @@ from workbench.files import hash_file, read_json, write_json, write_text
 from workbench.media.facts import Facts
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.weights import Weights
-from workbench.selection.champion import read_champion, require_number
+from workbench.selection.champion import read_champion, require_number, write_champion
 from workbench.selection.estimate import expect
 from workbench.selection.registration import load_trained
 from workbench.study.folder import StudyFolder, StudyInfo
@@ -570,6 +570,18 @@ def test_the_readme_says_what_shows_which_weights_a_model_started_from() -> None
     assert _starts_told([spec]) == ""
     two = spec.model_copy(update={"weights": other})
     assert "is known from the name of their file alone" in _starts_told([spec, two])
+
+
+def test_files_that_the_champion_saw_nothing_of_are_told(
+    own_study: StudyFolder, tmp_path: Path
+) -> None:
+    promoted, told = read_champion(own_study), "2 of 4 files of val (2 fake) have none of the views"
+    write_champion(own_study, promoted.model_copy(update={"unseen": told}))
+    # In the record of an older version there is nothing, and nothing is said.
+    assert promoted.unseen == ""
+    made = export(own_study, tmp_path / "out", allow_missing=True)
+    for name in ("README.md", "TECHNICAL_REPORT.md"):
+        assert told in (made.path / name).read_text()
 
 
 @pytest.mark.parametrize("changed", ["value", "high", "objective of trial 7", "files of trial 7"])

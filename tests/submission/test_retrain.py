@@ -1,6 +1,7 @@
 """The training of a bundle repeated: the same bits on a CPU, and what is refused or held apart."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from workbench.submission import training_files
 from workbench.submission.bundle import Bundle, export
 from workbench.submission.contents import read_manifest_of_bundle
 from workbench.submission.places import MANIFEST, WEIGHTS
-from workbench.submission.retrain import How, _begin, retrain
+from workbench.submission.retrain import How, _begin, _data_told, retrain
 from workbench.submission.retrain_checks import (
     Check,
     check_documents,
@@ -99,6 +100,19 @@ def test_a_training_that_is_repeated_gives_the_same_bits(
     before = written.stat().st_mtime_ns
     assert retrain(path, study.data, out, how).ok
     assert written.stat().st_mtime_ns == before
+
+
+def test_files_that_no_training_looks_at_are_told(own_bundle: Path, own_study: StudyFolder) -> None:
+    prepared, record = Prepared.load(own_study.path), read_training(own_bundle)
+    assert "view" not in _data_told(record, {"made": prepared}).said
+    table = prepared.table.copy()
+    lost = table["name"].isin(["train0.mp4", "train1.mp4"])
+    table.loc[lost, ["row.mel", "row.frames"]] = 0
+    table.loc[table["name"] == "val0.mp4", "row.mel"] = 0  # it has frames
+    said = _data_told(record, {"made": replace(prepared, table=table)}).said
+    assert said.startswith(
+        "train 4 files, 2 fake (2 of which no view could be made), val 4 files, 2 fake: the same"
+    )
 
 
 @pytest.mark.slow

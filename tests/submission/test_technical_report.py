@@ -9,10 +9,12 @@ import pytest
 
 from tests.selection.studies import MadeStudy, champion, normal_scores
 from workbench.data.out_of_fold import FOLD, learned_told, with_all_folds
+from workbench.data.prepared_table import has_views
 from workbench.selection.champion import Champion, folds_told
 from workbench.selection.estimate import expect
 from workbench.study.packs import PackEstimate
 from workbench.submission import technical_report
+from workbench.submission.data_told import splits_told
 
 
 def selection(made: MadeStudy, promoted: Champion, refit: str = "") -> str:
@@ -118,3 +120,43 @@ def test_it_says_what_the_weights_learned_from_where_several_folds_validate(
     assert line.endswith(f"The exported weights learned from {learned}")
     assert learned_told(dealt.drop(columns=FOLD), is_refit=is_refit) == ""
     assert ("first model" in folds_told(2, is_refit=is_refit)) is not is_refit
+
+
+def prepared_table(**columns: list[int]) -> pd.DataFrame:
+    """Return 9 files of `train`, 4 of `val` and 3 of `test`: whether they have sound and frames."""
+    table = pd.DataFrame(
+        {
+            "path": [f"{n}.mp4" for n in range(16)],
+            "split": ["train"] * 9 + ["val"] * 4 + ["test"] * 3,
+            "target": [0, 1, 0, 1, 0, 1, 0, 1, 1] + [0, 1] * 2 + [-1] * 3,
+            # Broken files are there, and only a view tells that nothing could be made of them.
+            "status": ["empty"] + ["ok"] * 15,
+            "row.mel": [0, 0, 0, 0, 1, 2, 3, 4, 5, 0, 6, 7, 8, 9, 0, 1],
+            "row.frames": [0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 7, 8, 9, 1, 0, 2],
+        }
+    )
+    return table.assign(**columns)
+
+
+def test_it_counts_the_files_that_no_model_saw_in_each_split() -> None:
+    table = prepared_table()
+    assert splits_told(table, is_refit=False) == [
+        "train: 9 files, 5 fake; of 3 (1 fake) no view could be made, so 6 are trained on",
+        "val: 4 files, 2 fake; of 1 (0 fake) no view could be made, so 3 are measured",
+        "test: 3 files, without labels; of 1 no view could be made",
+    ]
+    _, val, _ = splits_told(table, is_refit=True)
+    assert val.endswith("no view could be made, so 3 are measured and, by the refit, trained on")
+    whole = splits_told(table[has_views(table)], is_refit=False)
+    assert whole[:2] == ["train: 6 files, 4 fake", "val: 3 files, 2 fake"]
+    # Of a table that names no view nothing is known.
+    assert "view" not in "".join(splits_told(table[["split", "target"]], is_refit=False))
+
+
+def test_weights_of_a_fold_learned_from_no_file_that_nothing_could_be_made_of() -> None:
+    # The first fold validates by the four files of val; the other models learn from them.
+    table = with_all_folds(prepared_table(**{FOLD: [0] * 3 + [2] * 6 + [1] * 4 + [0] * 3}))
+    *_, learned = splits_told(table, is_refit=False)
+    assert learned.endswith("The exported weights learned from 6 of train's 9.")
+    *_, learned = splits_told(table, is_refit=True)
+    assert learned.endswith("The exported weights learned from all 9 of train, being a refit's.")

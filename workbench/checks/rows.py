@@ -83,8 +83,10 @@ def undecodable(prepared: Prepared) -> Iterator[Finding]:
                 "note",
                 f"{counted(len(bad), 'file')} of {len(there):,} {verb} no {view} ({said}; "
                 f"{_by_split(bad)}); the first: {_reason(bad, view)}.",
-                "Play some of them: if they are fine elsewhere, convert them; otherwise a trial "
-                "scores them on what else they have.",
+                "Play some of them: if they are fine elsewhere, convert them; otherwise they are "
+                "used as they are, so that all trials are ranked on the same files: a trial goes "
+                "by what else they have, and one that reads none of that scores neutral arrays in "
+                "their place, which tells nothing of them.",
                 [[path] for path in bad["path"]],
             )
 

@@ -4,8 +4,11 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import CacheError
 from workbench.files import finished, hash_file, read_json
 
@@ -53,3 +56,12 @@ def read_own_table(folder: Path) -> pd.DataFrame:
     if said not in (None, hash_file(file)):
         raise CacheError(f"{file} belongs to other data. {_AGAIN}")
     return table
+
+
+def has_views(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return of each row whether some view could be made of its file, (rows,); see `Prepared.rows`.
+
+    Of a table that names no view nothing is known, so all of them pass for files with one.
+    """
+    rows = table[[name for name in table if str(name).startswith("row.")]].to_numpy()
+    return (rows != NEUTRAL_ROW).any(axis=1) if rows.shape[1] else np.ones(len(table), np.bool_)

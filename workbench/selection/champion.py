@@ -98,6 +98,10 @@ class Champion(ShownAsText, Lead):
     num_folds: int = 1
     """How often it was trained, each time without another fold; see `folds_told`."""
 
+    unseen: str = ""
+    """How many files it was measured on that it saw nothing of, in a sentence; see
+    `selection.unseen`. Empty if none; older versions did not note it."""
+
     def __str__(self) -> str:
         return visible_lines(describe_champion(self))
 
@@ -156,7 +160,7 @@ def describe_champion(champion: Champion) -> str:
         f"Champion: {champion.title}, {which} on {champion.objective.place}.",
         *(champion.expected.lines if champion.expected else ()),
         *([champion.pack.sentence] if champion.pack else ()),
-        *filter(None, [folds_told(champion.num_folds)]),
+        *filter(None, [folds_told(champion.num_folds), champion.unseen]),
         *_near_chance(champion),
         *champion.reasons,
         f"Registered as {champion.model_name}, version {champion.model_version}, alias champion."

@@ -6,6 +6,7 @@ from workbench.errors import StudyError
 from workbench.selection.champion import Champion, RunnerUp, current_user, write_champion
 from workbench.selection.leaderboard import broken_told
 from workbench.selection.registration import Registry, known_version, register_model
+from workbench.selection.unseen import unseen_of
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackRecord, broken_by, members_told
 from workbench.tables import counted
@@ -79,6 +80,7 @@ def promote_pack(
         params_thop=pack.params_thop,
         params_true=pack.params_true,
         num_folds=folder.experiment().validation.use,
+        unseen=unseen_of(folder, uid, objective),
     )
     write_champion(folder, champion)
     return champion

@@ -28,6 +28,7 @@ from workbench.selection.pack_promotion import against_in_words
 from workbench.selection.registration import Registry, known_version, register
 from workbench.selection.soup_decision import worth_of_soup
 from workbench.selection.statistics import trial_auc, trial_auc_difference
+from workbench.selection.unseen import unseen_of
 from workbench.study.alike import choosable_trials, measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import EXACT_DIGITS, TrialRow, read_trials
@@ -162,6 +163,7 @@ def promote(
         params_thop=row.params_thop,
         params_true=row.params_true,
         num_folds=folder.experiment().validation.use,
+        unseen=unseen_of(folder, row.recipe, objective),
     )
     write_champion(folder, champion)
     return champion
@@ -195,6 +197,8 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
             )
     if (number, version) == (champion.number, champion.model_version):
         champion = _as_of_now(folder, champion)
+        unseen = unseen_of(folder, champion.recipe, champion.objective)  # new to an older record
+        champion = champion.model_copy(update={"unseen": unseen or champion.unseen})
         write_champion(folder, champion)
         return champion
     if number is None:
@@ -210,7 +214,8 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
             f"{champion.value:.5f}: that recipe is {again.title} by now, {again.value:.5f}."
         )
         return again
-    champion = champion.model_copy(update={"model_version": again.model_version})
+    now = {"model_version": again.model_version, "unseen": again.unseen}
+    champion = champion.model_copy(update=now)
     write_champion(folder, champion)
     return champion
 

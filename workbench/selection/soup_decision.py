@@ -25,9 +25,10 @@ def decision_for_soup(champion: Champion, max_params: int) -> tuple[str, ...]:
         within = f" ({low:.3f} to {high:.3f}, 95%)"
     known = [n for n in (champion.params_thop, champion.params_true) if n is not None]
     size = f"{max(known) / 1e6:.2f}M parameters" if known else "an unknown number of parameters"
+    reached = f"It had {metric} {value:.3f}{within} on {champion.objective.place}."
     return (
         f"{title} is promoted, named by hand: one model, whose weights are the mean of theirs.",
-        f"It had {metric} {value:.3f}{within} on {champion.objective.place}. {champion.why}",
+        " ".join(filter(None, [reached, champion.unseen, champion.why])),
         f"It costs what one of its trials costs: {size} of {max_params / 1e6:.0f}M allowed.",
     )
 

@@ -10,6 +10,7 @@ from workbench.selection.promotion import lead_of
 from workbench.selection.registration import Registry, known_version, register_model
 from workbench.selection.soup_decision import worth_of_soup
 from workbench.selection.statistics import trial_auc
+from workbench.selection.unseen import unseen_of
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
@@ -59,6 +60,7 @@ def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
         params_thop=row.params_thop,
         params_true=row.params_true,
         num_folds=folder.experiment().validation.use,
+        unseen=unseen_of(folder, soup.recipe, objective),
     )
     write_champion(folder, champion)
     return champion

@@ -31,6 +31,7 @@ from workbench.selection.slice_values import (
     slice_values,
 )
 from workbench.selection.soup_decision import decision_for_soup
+from workbench.selection.unseen import unseen_of
 from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
@@ -141,7 +142,7 @@ def summarise(
         if pack:
             what, worth, *rest = decision_for_pack(pack, limit, is_by_hand=by_hand)
             folds = folds_told(folder.experiment().validation.use)
-            decision = [what, f"{worth} {folds}".strip(), *rest]
+            decision = [what, " ".join(filter(None, [worth, champion.unseen, folds])), *rest]
         changed |= {"decision": tuple(decision), "is_pack_promoted": True}
     return found.model_copy(update=changed), scores
 
@@ -217,11 +218,12 @@ def _summary(
     own = scores[first.number]
     clean = main_slice(own, objective)
     part = own[own["slice"] == clean]
+    worth = _expectation(contenders[0], values, objective, len(chosen_among(ranked, first)))
+    unseen = unseen_of(folder, first.recipe, objective)
     return Summary(
         decision=(
             _promoted(contenders, ranked, objective, champion, first.breaks),
-            _expectation(contenders[0], values, objective, len(chosen_among(ranked, first)))
-            + (f" {told}" if (told := folds_told(experiment.validation.use)) else ""),
+            " ".join(filter(None, [worth, unseen, folds_told(experiment.validation.use)])),
             _cost(contenders[0], verdicts[first.number], rulebook),
         ),
         contenders=contenders,

@@ -128,7 +128,8 @@ def readme(
     told_of_neutral = [as_text(neutral.sentence), "", *map(as_text, neutral.lines)]
     unseen = "\n\n" + "\n".join(told_of_neutral) if neutral.files else ""
     told = folds_told(champion.num_folds, is_refit=refit is not None)
-    said_of_worth = " ".join(filter(None, [told, as_text(" ".join(_worth(champion)))]))
+    worth = (as_text(champion.unseen), told, as_text(" ".join(_worth(champion))))
+    said_of_worth = " ".join(filter(None, worth))
     said_of_scores = f"\n\n{calibrated}" if calibrated else ""
     said_of_refit = f"\n\n{' '.join(refit.lines)}" if refit else ""
     return f"""\

@@ -234,9 +234,11 @@ def _starts(models: Sequence[TrainedModel], store: Path) -> Check:
 
 
 def _data_told(record: TrainingRecord, prepared: Mapping[str, Prepared]) -> Check:
-    splits = record.data[next(iter(prepared))]
+    study = next(iter(prepared))
+    splits, lost = record.data[study], prepared[study].left_out()["split"].tolist()
     counts = ", ".join(
         f"{split} {splits[split].num_files} files, {splits[split].num_fake} fake"
+        + (f" ({lost.count(split)} of which no view could be made)" if split in lost else "")
         for split in ("train", "val")
         if split in splits
     )

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from workbench.console import visible
-from workbench.data.out_of_fold import learned_told
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.model_spec import ModelSpec
@@ -25,6 +24,7 @@ from workbench.study.looks import looks_elsewhere, read_looks, value_of
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.refits import RefitRecord
 from workbench.submission.broken_constraints import broken_constraints
+from workbench.submission.data_told import splits_told
 from workbench.submission.markdown import as_cell, as_text
 from workbench.submission.training_files import averages_told, finalists_of
 from workbench.submission.training_record import TrainedModel
@@ -105,16 +105,7 @@ def _data(of: Reported) -> str:
     lines = [f"- Where the data come from, and their licence: {_TO_FILL_IN}"]
     if of.folder.manifest.exists():
         table = read_prepared_table(of.folder.manifest)
-        for split, rows in table.groupby("split", sort=False):
-            known = int((rows["target"] >= 0).sum())
-            fake = f", {int((rows['target'] == 1).sum())} fake" if known else ", without labels"
-            lost = int((rows["status"] != "ok").sum())
-            lines.append(
-                f"- {split}: {counted(len(rows), 'file')}{fake}"
-                + (f"; {lost} not readable" * bool(lost))
-            )
-        if learned := learned_told(table, is_refit=of.refit is not None):
-            lines.append(f"- {learned}")
+        lines += [f"- {told}" for told in splits_told(table, is_refit=of.refit is not None)]
     out_of_fold = folds_told(of.champion.num_folds, is_refit=of.refit is not None)
     lines.append(f"- Validation: {experiment.validation.told}. {out_of_fold}".rstrip())
     if experiment.holdout:
@@ -287,7 +278,7 @@ def _selection(of: Reported) -> str:
 def _results(of: Reported) -> str:
     champion, metric = of.champion, of.champion.objective.metric
     parts = [f"{metric} {champion.value:.5f} on {champion.objective.place}."]
-    parts += list(_expected(champion))
+    parts += [as_text(champion.unseen), *_expected(champion)]
     measured = metrics_by_slice(of.folder.model(champion.recipe).read_scores())
     if measured:
         shown = ("auc", "log_loss", "f1", "tpr_at_fpr_1e-2")
