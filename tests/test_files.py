@@ -181,7 +181,7 @@ def test_nothing_has_a_known_name_in_the_shared_temporary_folder() -> None:
     shared = re.compile(r"gettempdir|mktemp\b|/tmp\b|/dev/shm|TMPDIR")
     found = {path.name for path in sources if shared.search(path.read_text())}
     # They ask whether that disk is full, or say so.
-    assert found == {"disks.py", "files.py", "filling.py"}
+    assert found == {"disks.py", "temporary.py", "filling.py"}
 
 
 def test_json_comes_back_as_it_went(tmp_path: Path) -> None:

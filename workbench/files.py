@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
-from workbench.errors import SPACE, DiskFullError
+from workbench.errors import DiskFullError
 
 PART = ".part-"
 
@@ -124,22 +123,6 @@ def _is_left(handle: int) -> bool:
 def no_space(folder: Path) -> bool:
     """Say whether the disk of `folder` is full, or next to it."""
     return shutil.disk_usage(folder).free < 2**20
-
-
-@contextmanager
-def temporary_folder(prefix: str | None = None) -> Iterator[Path]:
-    """Yield a new folder for what is read at once; it is removed afterwards.
-
-    An error of the body that is one of space is of where temporary files are: nobody knows the
-    name of this folder, and many a library names nothing.
-    """
-    try:
-        with TemporaryDirectory(prefix=prefix) as folder:
-            yield Path(folder)
-    except OSError as error:
-        if error.errno in SPACE:
-            error.filename = gettempdir()
-        raise
 
 
 def write_text(path: Path, text: str) -> None:

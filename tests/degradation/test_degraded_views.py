@@ -166,7 +166,7 @@ def test_a_full_disk_is_no_fault_of_the_file(
 ) -> None:
     encode_by(script, tmp_path, monkeypatch)
     monkeypatch.setattr("workbench.media.ffmpeg.no_space", lambda folder: is_full)
-    monkeypatch.setattr("workbench.files.gettempdir", lambda: "small")
+    monkeypatch.setattr("workbench.media.temporary.gettempdir", lambda: "small")
     with pytest.raises(OSError, match="'small'") as told:
         read_copies(clip, {"itself": ("", MEL), "copy": (copy, of(copy))})
     assert told.value.errno == errno.ENOSPC
@@ -180,7 +180,7 @@ def test_a_changed_picture_for_which_there_is_no_space_is_no_fault_of_it(
 
     cv2.imwrite(str(tmp_path / "a.png"), moving(1)[0])
     monkeypatch.setattr(Path, "write_bytes", full)
-    monkeypatch.setattr("workbench.files.gettempdir", lambda: "small")
+    monkeypatch.setattr("workbench.media.temporary.gettempdir", lambda: "small")
     with pytest.raises(OSError, match="'small'"):
         read_copies(tmp_path / "a.png", {"copy": ("jpeg30", Image())})
 

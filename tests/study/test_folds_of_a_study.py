@@ -60,17 +60,19 @@ def test_trials_are_held_against_one_another_in_their_first_fold_alone(
 def test_a_trial_that_fails_in_a_later_fold_leaves_no_weights(
     bench: Bench, inline: InlineTrials
 ) -> None:
+    file = bench.experiment(THREE, validation=IN_TURN)
+
     def curve(recipe: Recipe, epoch: int) -> float | Died:
         if epoch < 4:
             return 0.5
-        files = StudyFolder(next(bench.workspace.studies.glob("*/trials")).parent).trial(recipe.uid)
+        files = StudyFolder(bench.workspace.studies / file.stem).trial(recipe.uid)
         files.weights.write_bytes(b"of the first fold")
         files.fold_scores(1).write_bytes(b"of the first fold")
         return Died("killed")
 
     inline.reset(curve)
     inline.num_folds = 3
-    folder = bench.search(bench.experiment(THREE, validation=IN_TURN), 1).folder
+    folder = bench.search(file, 1).folder
     [row] = read_trials(folder)
     assert (row.state, len(row.epochs)) == ("failed", 3)
     left = {path.name for path in folder.trial(row.recipe).path.iterdir()}

@@ -204,7 +204,7 @@ def test_how_a_trial_is_run_is_no_field() -> None:
             "augment.pictures.flip` is not a known",
         ),
         ({"views": {}}, "`model.views`"),
-        ({"views": {"a": {"kind": "smell"}}}, "`model.views.a`"),
+        ({"views": {"a": {"kind": "smell"}}}, "`model.views.a.kind` is 'smell'"),
         ({"image_px": 31}, "`model.image_px` is 31"),
         ({"seed": -1}, "`seed` is -1"),
         ({"batch_size": 2.5}, "`training.batch_size` is 2.5"),

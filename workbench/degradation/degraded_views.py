@@ -19,7 +19,6 @@ from workbench.degradation.cutouts import has_detector
 from workbench.degradation.degradations import AND, CHANGES
 from workbench.degradation.sounds import sound_of
 from workbench.errors import MediaError
-from workbench.files import temporary_folder
 from workbench.media.declared import Modality
 from workbench.media.decoders import read_any
 from workbench.media.face_detectors import AnyDetector, YuFace
@@ -29,6 +28,7 @@ from workbench.media.image import read_picture
 from workbench.media.reading import Reading, read_media
 from workbench.media.sound_view import SoundView
 from workbench.media.source import failure
+from workbench.media.temporary import temporary_folder
 from workbench.media.timing import Timeline
 from workbench.media.video import Frame, read_exactly
 from workbench.media.video_view import VideoView

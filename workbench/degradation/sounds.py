@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from workbench.files import temporary_folder
 from workbench.media.audio import RATE_HZ, SoundReader
 from workbench.media.ffmpeg import Encoder, load_moviepy
 from workbench.media.streams import feed, opened
+from workbench.media.temporary import temporary_folder
 from workbench.media.view import Sound
 
 TELEPHONE_HZ = (300, 3400)

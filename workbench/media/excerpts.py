@@ -15,7 +15,6 @@ from av.video.frame import VideoFrame
 from PIL import Image as Pillow
 
 from workbench.errors import MediaError
-from workbench.files import temporary_folder
 from workbench.media.audio import sound_stream
 from workbench.media.ffmpeg import Encoder, load_moviepy
 from workbench.media.image import read_picture
@@ -23,6 +22,7 @@ from workbench.media.rendering import Renderer
 from workbench.media.source import failure
 from workbench.media.still import still_format
 from workbench.media.streams import MediaReader, feed, opened
+from workbench.media.temporary import temporary_folder
 from workbench.media.video_scan import picture_stream
 from workbench.media.view import Picture
 from workbench.opencv import cv2
