@@ -29,6 +29,7 @@ from workbench.data.label_table import all_of_test
 from workbench.data.layout import Layout
 from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE
 from workbench.data.split_names import split_called
+from workbench.data.split_places import parent_of_splits, placed
 from workbench.errors import DataError
 from workbench.gate import is_inside
 
@@ -112,9 +113,14 @@ def split_of_file(name: str) -> str | None:
 
 
 def layout_of_table(
-    name: str, table: Delimited, names: NamesFound, target: str, answers: Answers
+    name: str,
+    table: Delimited,
+    names: NamesFound,
+    target: str,
+    answers: Answers,
+    files: Collection[str],
 ) -> Layout:
-    """Return the layout of a folder with one table of all labelled files.
+    """Return the layout of a folder with one table of all labelled files, of these `files`.
 
     Raises:
         DataError: its labels are not of two classes.
@@ -122,16 +128,18 @@ def layout_of_table(
     split = split_column(table, answers.split)
     header = header_of(table)
     labels = cells_of(table.rows[1:], header.index(target))
+    media = names.media
     if split is not None:
-        splits = cells_of(table.rows[1:], header.index(split))
-        both = zip(labels, splits, strict=True)
-        labels = [label for label, word in both if split_called(word) != "test"]
+        splits = _splits(table, split)
+        labels = [label for label, of in zip(labels, splits, strict=True) if of != "test"]
+        cells = cells_of(table.rows[1:], header.index(names.column))
+        media = parent_of_splits(cells, splits, files, least=LEAST_FOUND) or media
         if not labels:
             raise DataError(all_of_test(table.path, split))
     return Layout(
         kind="table",
         table=(name,),
-        media=(names.media,),
+        media=(media,),
         columns=Columns(name=names.column, target=target, split=split),
         classes=guessed_classes(labels, answers, table.path),
         **described_in(table, [names.column, target, split or ""]),
@@ -245,18 +253,30 @@ def test_folder(files: Collection[str], named: Collection[str]) -> dict[str, obj
 
 
 def labelled_files(
-    table: Delimited, names: NamesFound, split: str | None, files: Collection[str]
+    table: Delimited,
+    names: NamesFound,
+    split: str | None,
+    files: Collection[str],
+    *,
+    with_test: bool = False,
 ) -> set[str]:
-    """Return those of `files` that a table of labels names, but for its rows of test."""
+    """Return those of `files` that a table of labels names, but for its rows of test as a rule."""
     prefix, rows = "" if names.media == "." else f"{names.media}/", table.rows[1:]
     cells = cells_of(rows, header_of(table).index(names.column))
-    words = cells_of(rows, header_of(table).index(split)) if split else [""] * len(rows)
+    splits = _splits(table, split) if split else [""] * len(rows)
+    inner = {file.removeprefix(prefix) for file in files if file.startswith(prefix)}
     named = {
         prefix + plain_name(cell)
-        for cell, word in zip(cells, words, strict=True)
-        if split_called(word) != "test"
+        for cell, of in zip(placed(cells, splits, inner), splits, strict=True)
+        if of != "test" or with_test
     }
     return {file for file in files if {file, file.rpartition(".")[0]} & named}
+
+
+def _splits(table: Delimited, column: str) -> list[str]:
+    """Return the split of each row; nothing where a cell names none."""
+    cells = cells_of(table.rows[1:], header_of(table).index(column))
+    return [split_called(cell) or "" for cell in cells]
 
 
 def elsewhere_told(

@@ -161,12 +161,17 @@ def _layout(
         raise DataError(f"{folder} has several tables of labels: {those}. Say which by --table.")
     if labelled:
         name, (names, target) = next(iter(labelled.items()))
-        layout = layout_of_table(name, found.tables[name], names, target, answers)
-        taken = labelled_files(found.tables[name], names, layout.columns.split, media)
+        table = found.tables[name]
+        layout = layout_of_table(name, table, names, target, answers, media)
+        names = names.model_copy(update={"media": layout.media[0]})
+        split = layout.columns.split
+        taken = labelled_files(table, names, split, media)
         keys, score = template_keys(found, media, [name], taken)
-        keys = keys or test_folder(media, labelled_files(found.tables[name], names, None, media))
+        keys = keys or test_folder(
+            media, labelled_files(table, names, split, media, with_test=True)
+        )
         layout = _updated(layout, keys, score)
-        told = elsewhere_told(name, found.tables[name], names, media)
+        told = elsewhere_told(name, table, names, media)
         return layout, [*columns_told(found, name, layout), *told]
     layout = _class_folders(folder, found, media, answers)
     keys, score = template_keys(found, media, layout.metadata, ())

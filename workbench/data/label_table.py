@@ -32,6 +32,7 @@ from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, metadata_cells
 from workbench.data.names import match
 from workbench.data.split_names import SPLIT_COLUMNS, other_split_columns, split_called
+from workbench.data.split_places import placed
 from workbench.data.targets import (
     Classes,
     read_targets,
@@ -117,7 +118,12 @@ def read_label_table(
     sizes = sizes_in(media, "the table")
     cells, splits = cells_of(table.rows[1:], at.name), splits_in(table, at.split)
     check_names(cells, table.lines[1:], path)
-    found = match(cells, files_among(sizes), where=path.name)
+    there = files_among(sizes)
+    in_folders: list[str] = []
+    if at.split is not None:
+        named, cells = cells, placed(cells, splits, there)
+        in_folders = _placed_told(named, cells, path)
+    found = match(cells, there, where=path.name)
     frame = pd.DataFrame(
         {
             "name": named_once(cells, found),
@@ -139,7 +145,7 @@ def read_label_table(
     labelled = labelled.assign(target=targets)
     other = table.told if isinstance(table, Spreadsheet) else ""
     said = [*_columns_told(header, at), *filter(None, [reading, left_out, other])]
-    understood = [*filter(None, [understood_as(table, said)]), *found.said]
+    understood = [*filter(None, [understood_as(table, said)]), *in_folders, *found.said]
     parts = []
     for split, rows in labelled.groupby("split"):
         if torn := torn_repeats(rows, "name"):
@@ -162,6 +168,18 @@ def all_of_test(path: Path, column: str) -> str:
         f"{path}: all files are of test by the column {quoted(column)}, and labels of test are not "
         "looked at. Where they are to be, give the column another name."
     )
+
+
+def _placed_told(named: Sequence[str], placed: Sequence[str], path: Path) -> list[str]:
+    """Return a line on names of files in the folders of their splits, if there are any."""
+    differ = [both for both in zip(named, placed, strict=True) if both[0] != both[1]]
+    if not differ:
+        return []
+    (name, file), count = differ[0], counted(len(differ), "name")
+    return [
+        f"{path.name}: {count} looked for in the folder of the row's split, e.g. {quoted(name)} "
+        f"as {quoted(file)}"
+    ]
 
 
 def _columns_told(header: Sequence[str], at: TableColumns) -> list[str]:

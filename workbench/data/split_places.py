@@ -1,0 +1,81 @@
+"""Folders named after splits: a name in a table is looked for in that of its row's split.
+
+Where each split has a folder of its own, files of several are often called alike.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from workbench.data.names import spelled
+from workbench.data.split_names import split_called
+
+
+def placed(names: Sequence[str], splits: Sequence[str], files: Collection[str]) -> list[str]:
+    """Return names of a table, those of files in the folder of their split with its name before.
+
+    One that is a file as it stands stays, and so does one of which no file is found.
+
+    Args:
+        names: As they are written.
+        splits: `train`, `val` or `test` of each.
+        files: Below the folder of the media, relative to it.
+    """
+    folders = _folders(files)
+    there = _called(files)
+    found = []
+    for name, split in zip(names, splits, strict=True):
+        plain = spelled(name)
+        inside = f"{folders[split]}/{plain}" if split in folders else ""
+        found.append(inside if inside in there and plain not in there else name)
+    return found
+
+
+def parent_of_splits(
+    names: Sequence[str], splits: Sequence[str], files: Collection[str], *, least: float
+) -> str | None:
+    """Return the folder in which each of several splits has one with its files; None if none is.
+
+    Args:
+        names: As a table of labels has them.
+        splits: `train`, `val` or `test` of each.
+        files: Of the data folder.
+        least: The share of the names of each labelled split that are to be found so.
+    """
+    above = dict.fromkeys(
+        "/".join(parts[:cut])
+        for parts in (file.split("/")[:-1] for file in files)
+        for cut, part in enumerate(parts)
+        if split_called(part)
+    )
+    of_split = defaultdict[str, list[str]](list)
+    for name, split in zip(names, splits, strict=True):
+        of_split[split].append(spelled(name))
+    if len(of_split) < 2:
+        return None
+    for parent in above:
+        prefix = f"{parent}/" if parent else ""
+        inner = {file.removeprefix(prefix) for file in files if file.startswith(prefix)}
+        folders, there = _folders(inner), _called(inner)
+        shares = [
+            sum(f"{folders.get(split)}/{name}" in there for name in those) / len(those)
+            for split, those in of_split.items()
+            if split != "test"
+        ]
+        if min(shares, default=0.0) >= least:
+            return parent or "."
+    return None
+
+
+def _folders(files: Iterable[str]) -> dict[str, str]:
+    """Return the one folder of each split among the outermost ones that hold files."""
+    found = defaultdict[str, set[str]](set)
+    for file in files:
+        folder, slash, _ = file.partition("/")
+        if slash and (split := split_called(folder)):
+            found[split].add(folder)
+    return {split: min(names) for split, names in found.items() if len(names) == 1}
+
+
+def _called(files: Collection[str]) -> set[str]:
+    """Return what a table may call files: their names, or these without their endings."""
+    return {*files, *(file.rpartition(".")[0] for file in files)}
