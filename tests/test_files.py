@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -305,9 +306,20 @@ def test_json_that_is_nested_without_end_is_none(tmp_path: Path) -> None:
     assert list(read_lines(tmp_path / "lines")) == [[1]]
 
 
-def test_a_full_disk_is_told_though_what_was_begun_is_taken_back(tmp_path: Path) -> None:
+def test_a_full_disk_is_told_though_what_was_begun_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # As safetensors says it: it knows no number of an error.
     with pytest.raises(DiskFullError, match=r"is full\. Make space"), full_disk_told(tmp_path):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
+    # Of several disks, the one with the least space.
+    usage = shutil.disk_usage(tmp_path)
     with pytest.raises(RuntimeError, match="another"), full_disk_told(tmp_path):
         raise RuntimeError("another")
+    free = {tmp_path: 10**9, tmp_path / "other": 10**8}
+    (tmp_path / "other").mkdir()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free[path]))
+    with pytest.raises(DiskFullError, match="other is full"), full_disk_told(*free):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    copied = OSError(errno.ENOSPC, "No space left on device", "from.bin", None, "to.bin")
+    assert told(copied) == "There is no space left for to.bin. Make some; run this again."

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,11 +50,12 @@ def full_disk_told(*folders: Path) -> Iterator[None]:
     except Exception as error:  # each library has its own for a full disk; raised again below
         # A body that takes back what it had begun to write has made space again.
         was_full = "No space left on device" in str(error)
-        for folder in folders:
-            if folder.exists() and (was_full or no_space(folder)):
-                raise DiskFullError(
-                    f"The disk of {folder} is full. Make space; the same command then goes on."
-                ) from error
+        there = [folder for folder in folders if folder.exists()]
+        fullest = min(there, key=lambda folder: shutil.disk_usage(folder).free, default=None)
+        if fullest is not None and (was_full or no_space(fullest)):
+            raise DiskFullError(
+                f"The disk of {fullest} is full. Make space; the same command then goes on."
+            ) from error
         raise
 
 

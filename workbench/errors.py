@@ -107,7 +107,10 @@ def told(error: OSError) -> str:
             "another place."
         )
     if number in SPACE:
-        return f"There is no space left{f' for {path}' if path else ''}. Make some; run this again."
+        place = os.fsdecode(error.filename2) if error.filename2 else path  # of a copy, its target
+        return (
+            f"There is no space left{f' for {place}' if place else ''}. Make some; run this again."
+        )
     if number in _DISK and path:
         return f"{path}: {os.strerror(number).lower()}. See whether its disk or network is well."
     return _LIMITS.get(number, "")
