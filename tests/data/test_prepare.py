@@ -29,6 +29,7 @@ from workbench.data.prepared_report import (
     prepared_as_table,
     require_all,
     require_classes,
+    require_read,
 )
 from workbench.data.prepared_table import PREPARED_TABLE, write_prepared_table
 from workbench.data.unexpected import Unexpected
@@ -261,11 +262,22 @@ def test_what_a_disk_did_not_give_is_never_stored(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", a="A", b="disk")
     failing = tmp_path / "data" / "failing"
     failing.touch()
-    assert statuses(run(data)) == {"a": "ok", "b": "unreadable"}
+    made = run(data)
+    assert statuses(made) == {"a": "ok", "b": "unreadable"}
+    # Nor is anything trained or measured then: the next trials would be on other files.
+    said = "1 file cannot be read for now, e.g. m/b: the file cannot be read: Input/output error"
+    with pytest.raises(DataError, match=said):
+        require_read(made)
+    with pytest.raises(DataError, match=said):
+        require_read(replace(made, table=made.table[:0], beside={"other": made}))
+    require_read(replace(made, table=made.table.assign(split="test")))
     assert decoded(data) == ["a", "b"]
     failing.unlink()
-    assert statuses(run(data)) == {"a": "ok", "b": "ok"}
+    made = run(data)
+    assert statuses(made) == {"a": "ok", "b": "ok"}
+    require_read(made)
     assert decoded(data) == ["b"]
+    run(data)
     assert decoded(data) == []
 
 

@@ -13,8 +13,9 @@ from PIL import Image as Pillow
 
 from tests.media.clips import chirp, moving, write_media
 from workbench.errors import MediaError
-from workbench.media import streams
+from workbench.media import image, streams
 from workbench.media.decoders import read_any
+from workbench.media.facts import image_facts
 from workbench.media.frames import Frames
 from workbench.media.image import Image
 from workbench.media.mel import Mel
@@ -147,6 +148,44 @@ def test_a_picture_that_a_disk_does_not_give_is_not_broken(
     assert said(path, {"v": view}) == {
         ("unreadable", "the file cannot be read: Input/output error")
     }
+
+
+def test_what_a_library_kept_to_itself_is_read_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, sound = tmp_path / "a.png", tmp_path / "a.wav"
+    Pillow.fromarray(np.zeros((9, 9, 3), np.uint8)).save(picture)
+    write_media(sound, sound=chirp(1.0))
+    for place, name, view in (
+        (image, "opened_still", Image(image_px=16)),
+        (streams, "_opened", VIEWS["mel"]),
+    ):
+        real, left = getattr(place, name), [1]
+
+        def once(*args: Any, real: Any = real, left: list[int] = left, **named: Any) -> Any:
+            if left[0]:
+                left[0] -= 1
+                raise OSError("it is none of mine")
+            return real(*args, **named)
+
+        monkeypatch.setattr(place, name, once)
+        assert said(picture if place is image else sound, {"v": view}) == {("ok", "")}
+        assert left == [0]
+
+
+def test_facts_of_a_picture_that_cannot_be_read_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    Pillow.fromarray(np.zeros((9, 9, 3), np.uint8)).save(path)
+    assert image_facts(path).width == 9
+
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Pillow, "open", failing)
+    with pytest.raises(MediaError, match="cannot be read: Input/output error"):
+        image_facts(path)
 
 
 def test_a_file_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

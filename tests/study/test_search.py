@@ -819,6 +819,102 @@ def test_a_trial_that_ended_a_search_by_its_bug_ends_no_other(
     assert sorted(row.state for row in read_trials(folder)) == ["complete", "complete", "failed"]
 
 
+class Scoring(InlineRunner):
+    """Every trial hits a bug once it has done its last epoch."""
+
+    def say(self, trial: Any) -> Event:
+        if len(trial.epochs) == trial.recipe.training.num_epochs:
+            del self._running[trial.job.trial]
+            return Bug("Traceback: X")
+        return super().say(trial)
+
+
+def test_a_bug_in_all_scoring_costs_no_trial_whatever_is_on_its_way(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    space = {**SPACE, "num_epochs": {"choice": [1, 30]}}
+    experiment = bench.experiment(space)
+    with pytest.raises(TrialBug, match="Traceback: X"):
+        bench.search(experiment, 6, jobs=3, make_runner=lambda *asked: Scoring(inline, asked[0], 3))
+    folder = bench.search(experiment, 6, jobs=3).folder
+    assert [row.state for row in read_trials(folder)] == ["complete"] * 6
+
+
+def test_a_bug_in_the_scoring_of_one_recipe_ends_no_search(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    class OfOne(Scoring):
+        def say(self, trial: Any) -> Event:
+            is_odd = rates(inline).index(trial.recipe.training.optimizer.lr) == 1
+            return super().say(trial) if is_odd else InlineRunner.say(self, trial)
+
+    experiment = bench.experiment()
+    folder = bench.search(
+        experiment, 3, jobs=1, make_runner=lambda *asked: OfOne(inline, asked[0], 1)
+    ).folder
+    assert [row.state for row in read_trials(folder)] == ["complete", "failed", "complete"]
+
+
+def test_the_only_trial_is_asked_again_as_often_as_its_bug_is_there(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    inline.reset(lambda recipe, number: Bug("Traceback: X"))
+    experiment = bench.experiment()
+    for _ in range(3):
+        with pytest.raises(TrialBug, match="hit a bug"):
+            bench.search(experiment, 1)
+    inline.reset()
+    assert states(bench.search(experiment, 1)) == ["complete"]
+
+
+def test_another_bug_of_a_trial_that_ended_a_search_ends_one_too(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    experiment = bench.experiment()
+    for odd in (1, 2):
+        inline.reset(lambda recipe, number, odd=odd: ODD if number == odd else 0.5)  # type: ignore[misc]
+        with pytest.raises(TrialBug, match="hit a bug"):
+            bench.search(experiment, 3, jobs=1)
+    inline.reset()
+    assert states(bench.search(experiment, 3, jobs=1)) == ["complete"] * 3
+
+
+def test_a_worker_that_died_leaves_a_bug_its_second_try(bench: Bench, inline: InlineTrials) -> None:
+    def curve(recipe: Recipe, number: int) -> Event | float:
+        events: dict[int, Event] = {2: Died("killed"), 3: ODD}
+        return events.get(len(inline.trained), 0.5)
+
+    inline.reset(curve)
+    folder = bench.search(bench.experiment(), 3, jobs=1).folder
+    assert [row.state for row in read_trials(folder)] == ["complete"] * 3
+
+
+def test_what_a_trial_was_told_holds_for_the_worker_that_takes_over(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    class DiesPruned(InlineRunner):
+        """Its workers die while they write what a pruned trial leaves."""
+
+        def say(self, trial: Any) -> Event:
+            if trial.decision == "prune" and trial.recipe.uid not in died:
+                died.add(trial.recipe.uid)
+                inline.kept[trial.recipe.uid] = trial.epochs
+                del self._running[trial.job.trial]
+                return Died("killed")
+            return super().say(trial)
+
+    died = set[str]()
+    inline.reset(lambda recipe, number: 0.9 if len(rates(inline)) < 3 else 0.1)
+    pruning = {"kind": "median", "startup_trials": 2, "warmup_epochs": 0}
+    experiment = bench.experiment(pruning=pruning)
+    folder = bench.search(
+        experiment, 4, jobs=1, make_runner=lambda *asked: DiesPruned(inline, asked[0], 1)
+    ).folder
+    rows = read_trials(folder)
+    assert [row.state for row in rows] == ["complete", "complete", "pruned", "pruned"]
+    assert [len(row.epochs) for row in rows] == [2, 2, 1, 1]
+
+
 # What a kill leaves.
 
 

@@ -115,12 +115,15 @@ def _decode(task: Task) -> Done:
         return _not_kept(task, passing)
     wanted = {name: (place.copy, place.view) for name, place in task.places.items()}
     others = {place.copy: place.other for place in task.places.values() if place.other}
-    reading = read_copies(
-        task.path, wanted, content=task.content, loudness=task.loudness, others=others
-    )
-    unread = (one for one in reading.made.values() if isinstance(one, MediaError))
-    if error := next((one for one in unread if one.status == "unreadable"), None):
+    try:
+        reading = read_copies(
+            task.path, wanted, content=task.content, loudness=task.loudness, others=others
+        )
+    except MediaError as error:  # of what the file says of itself: see `image_facts`
         return _not_kept(task, Outcome(NEUTRAL_ROW, error.status, str(error)))
+    unread = (one for one in reading.made.values() if isinstance(one, MediaError))
+    if first := next((one for one in unread if one.status == "unreadable"), None):
+        return _not_kept(task, Outcome(NEUTRAL_ROW, first.status, str(first)))
     outcomes, unexpected = {}, {}
     for name, made in reading.made.items():
         place = task.places[name]

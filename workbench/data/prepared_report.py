@@ -76,6 +76,26 @@ def require_all(prepared: Prepared) -> None:
         )
 
 
+def require_read(prepared: Prepared) -> None:
+    """Raise DataError if a labelled file could not be read for now, here or in data beside these.
+
+    It may be read the next time, and then trials of one study were held against one another on
+    unlike files.
+    """
+    for data in (prepared, *prepared.beside.values()):
+        rows = data.table[data.table["split"] != "test"]
+        unread = {name: rows[f"status.{name}"] == "unreadable" for name in data.views}
+        if not (num := int(np.logical_or.reduce([*unread.values()]).sum())):
+            continue
+        name = next(name for name, those in unread.items() if those.any())
+        first = rows[unread[name]].iloc[0]
+        raise DataError(
+            f"{_files(num)} cannot be read for now, e.g. {shown_cell(first['path'])}: "
+            f"{shown_cell(str(first[f'reason.{name}']), most=200)}. See whether the disk or "
+            "network is well and every package installed, or take what is named out of the tables."
+        )
+
+
 def require_classes(prepared: Prepared) -> None:
     """Raise DataError if a labelled split lacks a class among the files that are looked at."""
     out = prepared.left_out()

@@ -7,7 +7,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 from PIL import Image as Pillow
 
-from workbench.media.source import check_file
+from workbench.media.source import check_file, is_passing, unread
 from workbench.media.still import image_formats
 from workbench.values import Frozen
 
@@ -88,7 +88,11 @@ def container_facts(container: InputContainer) -> Facts:
 
 
 def image_facts(path: Path) -> Facts:
-    """Return what the header of a still image says; nothing if it has none that can be read."""
+    """Return what the header of a still image says; nothing if it has none that can be read.
+
+    Raises:
+        MediaError: unreadable.
+    """
     try:
         check_file(path)  # a pipe would be waited for
         with warnings.catch_warnings():
@@ -104,5 +108,7 @@ def image_facts(path: Path) -> Facts:
                     color_mode=image.mode,
                     jpeg_quantum=sum(brightness) / len(brightness) if brightness else None,
                 )
-    except Exception:  # noqa: BLE001 (Pillow's readers raise anything; facts are no reason to end)
+    except Exception as error:
+        if is_passing(error):
+            raise unread(error) from error
         return Facts()

@@ -97,6 +97,17 @@ def read_picture(path: Path) -> Still:
         MediaError: missing, empty, broken, unreadable or too_large (more than MAX_PIXELS).
     """
     check_file(path)
+    try:
+        return _read(path)
+    except MediaError as error:
+        if error.status != "broken" or path.stat().st_size > _MAX_BYTES:
+            raise
+    # Many a library says nothing of what the disk did not give, be it for once.
+    require_readable(path)
+    return _read(path)
+
+
+def _read(path: Path) -> Still:
     form = still_format(path)
     try:
         with opened_still(path) as image:
@@ -108,8 +119,6 @@ def read_picture(path: Path) -> Still:
         if form and form not in image_formats():
             said = f"it is a picture of the format {form}, which {READ_BY[form]} reads: install it"
             raise failure("unreadable", said) from error
-        if form:  # its package says nothing of why
-            require_readable(path)
         raise failure("broken", said) from error
     except BAD_BYTES as error:
         if is_passing(error):

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,14 +42,15 @@ def opened(path: Path, *, for_sound: bool = False) -> Iterator[InputContainer]:
         OSError: the body found the disk full, which is no fault of the file.
     """
     check_file(path)
+    begin = _opened_for_sound if for_sound else _opened
     try:
-        container = _opened_for_sound(path) if for_sound else _opened(path)
-    except (av.FFmpegError, OSError) as error:
+        container = begin(path)
+    except (av.FFmpegError, OSError):
         require_readable(path)  # what FFmpeg lacks of a file may be what the disk did not give
-        if is_passing(error):
-            with suppress(av.FFmpegError), _opened(path):
-                raise _once(error) from error
-        raise _broken(error) from error
+        try:
+            container = begin(path)
+        except (av.FFmpegError, OSError) as error:
+            raise _broken(error) from error
     try:
         with container:
             yield container
@@ -220,12 +221,7 @@ def _require_same_end(container: InputContainer, error: av.FFmpegError) -> None:
     except av.FFmpegError as other:
         ended = other
     if ended is None or ended.errno != error.errno:
-        raise _once(error)
-
-
-def _once(error: Exception) -> MediaError:
-    """Return what becomes of a file whose reading failed and then went well."""
-    return failure("unreadable", f"the file could not be read for once: {said_by(error)}")
+        raise failure("unreadable", f"the file could not be read for once: {said_by(error)}")
 
 
 class StreamViews(ABC):

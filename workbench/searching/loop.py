@@ -34,6 +34,10 @@ MOST_BUGS = 3
 """Trials with bugs, none of which another one got beyond in between, that end a search."""
 
 
+_SCORING = 1 << 30
+"""In the place of the epochs that a trial had done: it had done all."""
+
+
 class TrialBug(Exception):
     """A bug showed in a worker, and not of one recipe alone; its traceback is the message."""
 
@@ -183,8 +187,9 @@ class Search:
     def _handle(self, running: OpenTrial, event: Event) -> None:
         """Handle one event of a trial: keep what came, and tell it how to go on."""
         match event:
-            case Epoch() if event.epoch <= len(running.epochs):
-                self._runner.answer(running.number, "go on")  # recorded before its worker died
+            case Epoch() if event.epoch <= len(running.epochs):  # before its worker died
+                is_last = event.epoch == len(running.epochs)
+                self._runner.answer(running.number, running.decision if is_last else "go on")
             case Epoch():
                 self._handle_epoch(running, event)
             case Result(state="paused"):
@@ -208,28 +213,39 @@ class Search:
         """Let another worker go on with a trial that hit a bug, and then give it up alone.
 
         So is one whose network takes no such pictures. Where no other trial got beyond the epoch in
-        which it came, or trial after trial is given up, or the recipe was trained before, as a
-        repeat's, it is not the recipe's: the search ends, and the trial is asked again once the bug
-        is mended. One that ends two searches is given up, or it would end each.
+        which it came, or through the scoring, or trial after trial is given up, or the recipe was
+        trained before, as a repeat's, it is not the recipe's: the search ends, and the trial is
+        asked again once the bug is mended. One whose bug ends two searches is given up, or it would
+        end each.
         """
+        if self._at_epoch_ends:
+            say(messages.asked_again(running, messages.bug(traceback)))
+            self._requeue(running)
+            return
         done = len(running.epochs)
-        others = (num for number, num in self._num_epochs.items() if number != running.number)
-        is_alone = max(others, default=0) > done or self._most_epochs > done
-        if self._are_known or not (is_alone or self._store.has_ended_a_search(running)):
-            self._end_by_bug(running, traceback)
-        if running.restarts < MOST_RESTARTS:
-            running.restarts += 1
+        if done >= running.num_epochs:
+            done, is_alone = _SCORING, bool(self._store.complete())
+        else:
+            others = (num for number, num in self._num_epochs.items() if number != running.number)
+            is_alone = max(self._most_epochs, *others, 0) > done
+        has_ended_one = self._store.has_ended_a_search(running, done) and (
+            self._queue.missing() > 0 or bool(self._store.complete())
+        )
+        if self._are_known or not (is_alone or has_ended_one):
+            self._end_by_bug(running, done, traceback)
+        if running.bugs < MOST_RESTARTS:
+            running.bugs += 1
             say(messages.restarted(running, f"{messages.bug(traceback)}."))
             self._runner.submit(running.job(self._folder.name, self._options))
             return
         self._num_bugs, self._bug_at = self._num_bugs + 1, max(self._bug_at, done)
-        if self._num_bugs >= MOST_BUGS and not self._store.has_ended_a_search(running):
-            self._end_by_bug(running, traceback)
+        if self._num_bugs >= MOST_BUGS and not has_ended_one:
+            self._end_by_bug(running, done, traceback)
         self._end(running, self._store.fail(running, messages.bug(traceback)))
 
-    def _end_by_bug(self, running: OpenTrial, traceback: str) -> NoReturn:
-        self._store.note_end_of_search(running)
-        raise TrialBug(f"trial {running.number} hit a bug:\n{traceback}")
+    def _end_by_bug(self, running: OpenTrial, done: int, traceback: str) -> NoReturn:
+        self._store.note_end_of_search(running, done)
+        raise TrialBug(f"trial {running.name} hit a bug:\n{traceback}")
 
     def _handle_epoch(self, running: OpenTrial, epoch: Epoch) -> None:
         self._store.report(running, epoch)
@@ -240,6 +256,7 @@ class Search:
         if epoch.fold == 1 and (reached := running.reached):
             decision = self._scheduler.on_epoch(running.number, reached, running.num_epochs)
         whole = self._last_may_end and epoch.epoch == running.num_epochs
+        running.decision = decision
         if self._at_epoch_ends and not whole:
             # The epoch is kept, on disk and in the store.
             self._runner.stop(running.number)
@@ -254,8 +271,8 @@ class Search:
             self._handle(running, result)
         elif self._at_epoch_ends:
             self._requeue(running)
-        elif running.restarts < MOST_RESTARTS:
-            running.restarts += 1
+        elif running.deaths < MOST_RESTARTS:
+            running.deaths += 1
             say(messages.restarted(running, reason))
             self._runner.submit(running.job(self._folder.name, self._options))
         else:
@@ -263,6 +280,7 @@ class Search:
 
     def _pause(self, running: OpenTrial, result: Result) -> None:
         self._store.pause(running)
+        running.decision = "go on"  # once it is resumed
         self._scheduler.on_pause(running.number, len(running.epochs))
         self._learn_and_say(running, result)
         self._queue.prune_hopeless()
@@ -272,6 +290,8 @@ class Search:
         state = _held_against(result.state, self._store.keeps(running.number))
         self._scheduler.on_end(running.number, running.reached, state)
         self._learn_and_say(running, result)
+        if result.state == "complete" and self._bug_at == _SCORING:
+            self._num_bugs, self._bug_at = 0, 0
         if self._budget is not None:
             self._budget.keep()
         if result.state == "complete" and self._noise is not None:

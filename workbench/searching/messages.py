@@ -35,6 +35,11 @@ def restarted(running: OpenTrial, reason: str) -> str:
     return f"trial {running.name}: {reason} Another worker {where}."
 
 
+def asked_again(running: OpenTrial, reason: str) -> str:
+    """Return that a trial is asked again by the next search, and why it ended in this one."""
+    return f"trial {running.name}: {reason}. The next search asks it again"
+
+
 def trial_ended(running: OpenTrial, result: Result, metric: str) -> str:
     """Return how a trial ended or paused."""
     score = "" if result.objective is None else f"  {metric} {result.objective:.4f}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from workbench.searching.options import RunOptions
+from workbench.trial.decision import Decision
 from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, best_epoch
@@ -64,11 +65,22 @@ class OpenTrial:
     expected_s: float | None = None
     """What it is expected to take from where it started, if anything is known."""
 
-    restarts: int = 0
+    deaths: int = 0
     """How often its worker died and another went on."""
+
+    bugs: int = 0
+    """How often it hit a bug and another worker went on."""
+
+    decision: Decision = "go on"
+    """What it was told after its last epoch."""
 
     num_folds: int = 1
     """How often it is trained, each time without another fold."""
+
+    @property
+    def restarts(self) -> int:
+        """How often another worker went on with it."""
+        return self.deaths + self.bugs
 
     @property
     def num_epochs(self) -> int:

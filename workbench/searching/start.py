@@ -250,6 +250,7 @@ class _Run:
             say(line)
         if strict:
             prepared_report.require_all(prepared)
+        prepared_report.require_read(prepared)
         prepared_report.require_classes(prepared)
         prepared = with_made_slices(
             prepared.with_all_folds(),
@@ -262,6 +263,7 @@ class _Run:
             finder=self.finder,
             where=where,
         )
+        prepared_report.require_read(prepared)
         for fold in range(1, prepared.num_folds + 1):
             measured_slices(prepared, over, fold)  # an unknown one is told now
         for note in slice_notes(prepared, self.experiment.named_slices):

@@ -28,12 +28,12 @@ class TrialStore(Protocol):
     def pause(self, running: OpenTrial) -> None:
         """Let one wait that was told to pause, and did."""
 
-    def has_ended_a_search(self, running: OpenTrial) -> bool:
-        """Return whether a bug that one hit has ended an earlier search."""
+    def has_ended_a_search(self, running: OpenTrial, done: int) -> bool:
+        """Return whether a bug that one hit after `done` epochs has ended an earlier search."""
         return False
 
-    def note_end_of_search(self, running: OpenTrial) -> None:
-        """Note that a bug which one hit ends this search."""
+    def note_end_of_search(self, running: OpenTrial, done: int) -> None:
+        """Note that a bug which one hit after `done` epochs ends this search."""
         return
 
     def fail(self, running: OpenTrial, reason: str) -> Result:

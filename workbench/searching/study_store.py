@@ -259,13 +259,13 @@ class StudyStore(TrialStore):
         files.write_result(result)
         self.end(running, result)
 
-    def has_ended_a_search(self, running: OpenTrial) -> bool:
-        """Return whether a bug that a trial hit has ended an earlier search."""
-        return BUG in self._asked[running.number].user_attrs
+    def has_ended_a_search(self, running: OpenTrial, done: int) -> bool:
+        """Return whether a bug that a trial hit after `done` epochs has ended an earlier search."""
+        return bool(self._asked[running.number].user_attrs.get(BUG) == done)
 
-    def note_end_of_search(self, running: OpenTrial) -> None:
-        """Note that a bug which a trial hit ends this search."""
-        self._asked[running.number].set_user_attr(BUG, "ended a search")
+    def note_end_of_search(self, running: OpenTrial, done: int) -> None:
+        """Note that a bug which a trial hit after `done` epochs ends this search."""
+        self._asked[running.number].set_user_attr(BUG, done)
 
     def fail(self, running: OpenTrial, reason: str) -> Result:
         """Write how a trial ended whose worker could not; it is to be ended so."""

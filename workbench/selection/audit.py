@@ -23,7 +23,7 @@ from workbench.data.facts import FactsStore
 from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
 from workbench.data.manifest import Manifest, read_manifest
 from workbench.data.prepare import Prepared, prepare
-from workbench.data.prepared_report import require_classes
+from workbench.data.prepared_report import require_classes, require_read
 from workbench.errors import StudyError
 from workbench.fence import num_cores
 from workbench.parts.model_spec import ModelSpec
@@ -143,6 +143,7 @@ def audit(
             cache=workspace.cache,
             jobs=num_cores(),
         )
+        require_read(prepared)
         require_classes(prepared)
         facts = FactsStore(workspace.cache)
         shared = (

@@ -31,7 +31,8 @@ START = "start_from"
 """The file that it came from."""
 
 BUG = "bug"
-"""Set on a trial that hit a bug which ended a search; it is kept when the trial is asked again."""
+"""The epochs that a trial had done when it hit a bug which ended a search; it is kept when the
+trial is asked again."""
 
 MADE_BY = "made_by"
 """The versions, the code and the platform that trained it, as tags."""

@@ -9,6 +9,7 @@ from workbench.data.dataset import check_data
 from workbench.data.holdout import without_holdout
 from workbench.data.manifest import read_manifest
 from workbench.data.prepare import Prepared, prepare
+from workbench.data.prepared_report import require_read
 from workbench.errors import BundleError, DataError
 from workbench.fence import num_cores
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
@@ -78,6 +79,7 @@ def retraining_data(
         finder=finder,
         where=where,
     )
+    require_read(prepared)
     for name, wanted in record.folders.get(study, {}).items():
         if name in slices and prepared.beside[name].fingerprint != wanted:
             raise DataError(
