@@ -274,7 +274,7 @@ def test_a_repeat_whose_worker_dies_twice_failed_and_stays_so(
 def test_a_bug_stops_it(bench: Bench, inline: InlineTrials) -> None:
     outcome = begun(bench, inline)
     inline.curve = lambda recipe, number: Bug("a traceback")
-    with pytest.raises(Exception, match=r"trial \d+ hit a bug"):
+    with pytest.raises(Exception, match=r"trial \d+\.\d+ hit a bug"):
         train(bench, inline, outcome, 1)
 
 
