@@ -57,6 +57,31 @@ def test_rows_of_several_splits_may_name_files_of_one_folder(tmp_path: Path) -> 
     assert read(found) == {"train": files[:4], "val": files[4:], "test": []}
 
 
+@pytest.mark.parametrize("media", ["", "images/"])
+@pytest.mark.parametrize("is_path", [True, False])
+def test_what_is_there_as_it_is_named_is_read_whatever_else_is_called_so(
+    tmp_path: Path, media: str, is_path: bool
+) -> None:
+    splits = ["train"] * 4 + ["val"] * 4
+    files = [f"{media}{n}.png" for n in range(8)]
+    names = files if is_path else [f"{n}.png" for n in range(8)]
+    copies = [f"thumbs/{split}/{name}" for name, split in zip(names, splits, strict=True)]
+    write(tmp_path, list(zip(names, splits, strict=True)), [*files, *copies])
+    found = inspect_data(tmp_path)
+    assert read(found) == {"train": files[:4], "val": files[4:], "test": []}
+    assert "8 names are of files in two folders" in "\n".join(found.lines())
+
+
+def test_of_two_folders_that_fit_the_other_one_is_told(tmp_path: Path) -> None:
+    rows = [(f"{n}.png", split) for split in ("train", "val") for n in range(4)]
+    files = [f"{kind}/{split}/{name}" for kind in ("crops", "faces") for name, split in rows]
+    write(tmp_path, rows, files)
+    found = inspect_data(tmp_path)
+    assert read(found) == {"train": files[:4], "val": files[4:8], "test": []}
+    said = "'crops/train/0.png', which is taken, and 'faces/train/0.png'"
+    assert said in "\n".join(found.lines())
+
+
 def test_a_template_names_files_of_test(tmp_path: Path) -> None:
     rows = [(f"{n}.png", split) for split in ("train", "val") for n in range(4)]
     files = {split: [f"{split}/{n}.png" for n in range(4)] for split in SPLITS}

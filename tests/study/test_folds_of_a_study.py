@@ -2,14 +2,15 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
 from tests.study.conftest import Bench
-from tests.study.inline import InlineTrials
-from tests.study.tiny import THREE
+from tests.study.inline import InlineRunner, InlineTrials
+from tests.study.tiny import SPACE, THREE
 from workbench.data.folds import with_fold
 from workbench.data.manifest import Layout, read_manifest
 from workbench.data.out_of_fold import FOLD
@@ -18,10 +19,12 @@ from workbench.errors import DataError
 from workbench.parts.weights import RANDOM
 from workbench.screening import clusters
 from workbench.screening.screening import Candidate
+from workbench.searching.loop import TrialBug
 from workbench.searching.new_study import _data_changes
+from workbench.searching.runner import Event
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_study, read_trials
-from workbench.trial.job import Died
+from workbench.trial.job import Bug, Died
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
 
@@ -77,6 +80,25 @@ def test_a_trial_that_fails_in_a_later_fold_leaves_no_weights(
     assert (row.state, len(row.epochs)) == ("failed", 3)
     left = {path.name for path in folder.trial(row.recipe).path.iterdir()}
     assert left == {"recipe.json", "result.json"}
+
+
+def test_a_bug_at_the_end_of_all_folds_costs_no_trial(bench: Bench, inline: InlineTrials) -> None:
+    class AtEnds(InlineRunner):
+        def say(self, trial: Any) -> Event:
+            done = len(trial.epochs)
+            if done and done % trial.recipe.training.num_epochs == 0:
+                del self._running[trial.job.trial]
+                return Bug("Traceback: X")
+            return super().say(trial)
+
+    inline.reset()
+    inline.num_folds = 3
+    space = {**SPACE, "num_epochs": {"choice": [2, 30]}}
+    file = bench.experiment(space, validation=IN_TURN, pruning={"kind": "none"})
+    with pytest.raises(TrialBug, match="Traceback: X"):
+        bench.search(file, 4, jobs=3, make_runner=lambda *asked: AtEnds(inline, asked[0], 3))
+    rows = read_trials(bench.search(file, 4, jobs=3).folder)
+    assert [row.state for row in rows] == ["complete"] * 4
 
 
 def test_a_study_keeps_its_files_in_train_and_those_of_every_fold_in_val(

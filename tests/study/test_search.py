@@ -748,6 +748,10 @@ def rates(inline: InlineTrials) -> list[float]:
     return list(dict.fromkeys(recipe.training.optimizer.lr for recipe in inline.trained))
 
 
+def rate(recipe: Recipe) -> float:
+    return recipe.training.optimizer.lr
+
+
 ODD = Bug("Traceback:\n  File x\n    ...\nRuntimeError: Kernel size can't be greater\n  \udcff")
 
 
@@ -865,6 +869,18 @@ def test_the_only_trial_is_asked_again_as_often_as_its_bug_is_there(
             bench.search(experiment, 1)
     inline.reset()
     assert states(bench.search(experiment, 1)) == ["complete"]
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_a_trial_that_ended_a_search_ends_no_other_though_all_are_on_their_way(
+    bench: Bench, inline: InlineTrials, jobs: int
+) -> None:
+    inline.reset(lambda recipe, number: ODD if rates(inline).index(rate(recipe)) == 0 else 0.5)
+    experiment = bench.experiment()
+    with pytest.raises(TrialBug, match="trial 0 hit a bug"):
+        bench.search(experiment, jobs, jobs=jobs)
+    outcome = bench.search(experiment, jobs, jobs=jobs)
+    assert sorted(states(outcome)) == ["complete"] * (jobs - 1) + ["failed"]
 
 
 def test_another_bug_of_a_trial_that_ended_a_search_ends_one_too(

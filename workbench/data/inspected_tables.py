@@ -133,7 +133,7 @@ def layout_of_table(
         splits = _splits(table, split)
         labels = [label for label, of in zip(labels, splits, strict=True) if of != "test"]
         cells = cells_of(table.rows[1:], header.index(names.column))
-        media = parent_of_splits(cells, splits, files, least=LEAST_FOUND) or media
+        media = parent_of_splits(cells, splits, files, names, least=LEAST_FOUND) or media
         if not labels:
             raise DataError(all_of_test(table.path, split))
     return Layout(
@@ -280,12 +280,22 @@ def _splits(table: Delimited, column: str) -> list[str]:
 
 
 def elsewhere_told(
-    name: str, table: Delimited, names: NamesFound, files: Collection[str]
+    name: str,
+    table: Delimited,
+    names: NamesFound,
+    files: Collection[str],
+    column: str | None = None,
 ) -> list[str]:
-    """Return a line on names of a table of labels that files of other folders have, too."""
+    """Return a line on names of a table of labels that files of other folders have, too.
+
+    Its column of splits is given if its names are looked for in folders of splits.
+    """
     cells = cells_of(table.rows[1:], header_of(table).index(names.column))
-    asked, split = {*map(plain_name, cells)}, split_of_file(name)
     prefix = "" if names.media == "." else f"{names.media}/"
+    if column:
+        below = {file.removeprefix(prefix) for file in files if file.startswith(prefix)}
+        cells = placed(cells, _splits(table, column), below)
+    asked, split = {*map(plain_name, cells)}, split_of_file(name)
     taken = {
         inner: file
         for file in files

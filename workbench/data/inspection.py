@@ -171,7 +171,7 @@ def _layout(
             media, labelled_files(table, names, split, media, with_test=True)
         )
         layout = _updated(layout, keys, score)
-        told = elsewhere_told(name, table, names, media)
+        told = elsewhere_told(name, table, names, media, split)
         return layout, [*columns_told(found, name, layout), *told]
     layout = _class_folders(folder, found, media, answers)
     keys, score = template_keys(found, media, layout.metadata, ())

@@ -6,6 +6,7 @@ Where each split has a folder of its own, files of several are often called alik
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
+from workbench.data.guessed_columns import NamesFound
 from workbench.data.names import spelled
 from workbench.data.split_names import split_called
 
@@ -31,7 +32,12 @@ def placed(names: Sequence[str], splits: Sequence[str], files: Collection[str]) 
 
 
 def parent_of_splits(
-    names: Sequence[str], splits: Sequence[str], files: Collection[str], *, least: float
+    names: Sequence[str],
+    splits: Sequence[str],
+    files: Collection[str],
+    found: NamesFound,
+    *,
+    least: float,
 ) -> str | None:
     """Return the folder in which each of several splits has one with its files; None if none is.
 
@@ -39,19 +45,30 @@ def parent_of_splits(
         names: As a table of labels has them.
         splits: `train`, `val` or `test` of each.
         files: Of the data folder.
+        found: Where the names are without regard to splits. Only where that is the folder of one
+            split, or hardly any is found, are they looked for in those of their splits.
         least: The share of the names of each labelled split that are to be found so.
     """
-    above = dict.fromkeys(
-        "/".join(parts[:cut])
-        for parts in (file.split("/")[:-1] for file in files)
-        for cut, part in enumerate(parts)
-        if split_called(part)
-    )
+    parent, _, last = found.media.rpartition("/")
+    if split_called(last):
+        above = [parent]
+    elif found.found >= least:
+        return None  # what is there as it is named is meant
+    else:
+        above = list(
+            dict.fromkeys(
+                "/".join(parts[:cut])
+                for parts in (file.split("/")[:-1] for file in files)
+                for cut, part in enumerate(parts)
+                if split_called(part)
+            )
+        )
     of_split = defaultdict[str, list[str]](list)
     for name, split in zip(names, splits, strict=True):
         of_split[split].append(spelled(name))
     if len(of_split) < 2:
         return None
+    fitting = []
     for parent in above:
         prefix = f"{parent}/" if parent else ""
         inner = {file.removeprefix(prefix) for file in files if file.startswith(prefix)}
@@ -62,8 +79,8 @@ def parent_of_splits(
             if split != "test"
         ]
         if min(shares, default=0.0) >= least:
-            return parent or "."
-    return None
+            fitting.append(parent or ".")
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _folders(files: Iterable[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from workbench.console import say
 from workbench.data.folds import with_fold
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared, prepare
+from workbench.data.prepared_report import require_read
 from workbench.errors import DataError
 from workbench.media.views import AnyView
 from workbench.screening.clusters import FILE, Clusters, find_clusters
@@ -44,6 +45,7 @@ def dealt(
     if validation.kind != "cluster":
         return with_fold(manifest, validation)
     prepared = prepare(manifest, data, views, cache=where.cache, jobs=where.num_threads)
+    require_read(prepared)  # clusters are kept
     if not folder.experiment_file.exists():  # a start that failed may have left those of other data
         (folder.path / FOLDS / FILE).unlink(missing_ok=True)
     found = _clusters(prepared, experiment, space, folder.path / FOLDS, finder, where)

@@ -35,7 +35,7 @@ MOST_BUGS = 3
 
 
 _SCORING = 1 << 30
-"""In the place of the epochs that a trial had done: it had done all."""
+"""In the place of the epochs that a trial had done: it had done all of a fold."""
 
 
 class TrialBug(Exception):
@@ -223,13 +223,15 @@ class Search:
             self._requeue(running)
             return
         done = len(running.epochs)
-        if done >= running.num_epochs:
+        if done and done % running.recipe.training.num_epochs == 0:  # a fold is scored, or the last
             done, is_alone = _SCORING, bool(self._store.complete())
         else:
             others = (num for number, num in self._num_epochs.items() if number != running.number)
             is_alone = max(self._most_epochs, *others, 0) > done
-        has_ended_one = self._store.has_ended_a_search(running, done) and (
-            self._queue.missing() > 0 or bool(self._store.complete())
+        store = self._store
+        is_only = not self._queue.missing() and len(store.in_flight) + len(store.paused) == 1
+        has_ended_one = store.has_ended_a_search(running, done) and (
+            not is_only or bool(store.complete())
         )
         if self._are_known or not (is_alone or has_ended_one):
             self._end_by_bug(running, done, traceback)
