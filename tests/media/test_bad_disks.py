@@ -19,7 +19,7 @@ from workbench.media.facts import image_facts
 from workbench.media.frames import Frames
 from workbench.media.image import Image
 from workbench.media.mel import Mel
-from workbench.media.source import require_readable
+from workbench.media.source import require_every_byte
 from workbench.media.view import View
 
 VIEWS: dict[str, View] = {
@@ -191,8 +191,8 @@ def test_facts_of_a_picture_that_cannot_be_read_are_none(
 def test_a_file_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a"
     path.write_bytes(bytes(3_000_000))
-    require_readable(path)
+    require_every_byte(path)
     monkeypatch.setattr(Path, "open", on_a_bad_disk(good_bytes=2_999_999))
     with pytest.raises(MediaError, match="cannot be read: Input/output error") as raised:
-        require_readable(path)
+        require_every_byte(path)
     assert raised.value.status == "unreadable"

@@ -20,7 +20,7 @@ from workbench.media.source import (
     check_file,
     failure,
     is_passing,
-    require_readable,
+    require_every_byte,
     said_by,
     unread,
 )
@@ -103,7 +103,7 @@ def read_picture(path: Path) -> Still:
         if error.status != "broken" or path.stat().st_size > _MAX_BYTES:
             raise
     # Many a library says nothing of what the disk did not give, be it for once.
-    require_readable(path)
+    require_every_byte(path)
     return _read(path)
 
 

@@ -86,7 +86,7 @@ def unread(error: Exception) -> MediaError:
     return failure(status, f"the file cannot be read: {said_by(error)}")
 
 
-def require_readable(path: Path) -> None:
+def require_every_byte(path: Path) -> None:
     """Raise MediaError (unreadable) unless every byte of `path` can be read now."""
     try:
         with path.open("rb") as file:

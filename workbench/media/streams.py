@@ -16,7 +16,7 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from workbench.errors import SPACE, MediaError
-from workbench.media.source import check_file, failure, is_passing, require_readable, said_by
+from workbench.media.source import check_file, failure, is_passing, require_every_byte, said_by
 from workbench.media.still import is_still, still_format
 from workbench.media.view import MadeOrNot, View, ViewReader
 
@@ -46,7 +46,7 @@ def opened(path: Path, *, for_sound: bool = False) -> Iterator[InputContainer]:
     try:
         container = begin(path)
     except (av.FFmpegError, OSError):
-        require_readable(path)  # what FFmpeg lacks of a file may be what the disk did not give
+        require_every_byte(path)  # what FFmpeg lacks of a file may be what the disk did not give
         try:
             container = begin(path)
         except (av.FFmpegError, OSError) as error:
@@ -210,7 +210,7 @@ def _require_same_end(container: InputContainer, error: av.FFmpegError) -> None:
     FFmpeg says by the numbers of failing disks that a file is cut off, too.
     """
     path = Path(container.name.removeprefix("file:"))
-    require_readable(path)
+    require_every_byte(path)
     ended: av.FFmpegError | None = None
     try:
         with _opened(path) as again:
