@@ -1,6 +1,7 @@
 """Slices whose data are made before a search: degraded copies, other labelled folders."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ import pytest
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import THREE, write_data
-from workbench.data.manifest import Layout, read_labelled
+from workbench.data.manifest import Layout, Manifest, read_labelled
 from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, Metadata
-from workbench.data.prepare import Prepared
+from workbench.data.prepare import Prepared, prepare
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.scoring.slices import columns_used
+from workbench.searching import slice_data
 from workbench.study.records import read_trials
 
 OVER = {"over": ["val", "degraded.jpeg30"], "aggregate": "worst"}
@@ -105,6 +107,33 @@ def test_another_labelled_folder_is_a_slice_of_all_its_files(
         bench.search(file, 3)
     with pytest.raises(StudyError, match="begun without the slice tablet"):
         bench.search(file, 3, slices={"tablet": phone})
+
+
+def test_a_slice_that_cannot_be_read_for_now_changes_nothing_that_a_study_has(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = write_data(tmp_path / "phone", seed=1)
+    file, new = (bench.experiment(THREE, objective={"over": ["val", "phone"]}) for _ in range(2))
+    folder = bench.search(file, 1, slices={"phone": phone}).folder
+    kept = {path: path.read_bytes() for path in (folder.path / "beside").rglob("*.parquet")}
+
+    def unread(manifest: Manifest, place: Path, *args: Any, **options: Any) -> Prepared:
+        made = prepare(manifest, place, *args, **options)
+        if place == phone:
+            made.table.loc[made.table["name"] == "val3.png", "status.image"] = "unreadable"
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slice_data, "prepare", unread)
+        for study in (file, new):
+            with pytest.raises(DataError, match=r"1 file cannot be read for now, e.g. valset/val3"):
+                bench.search(study, 2, slices={"phone": phone})
+    assert kept == {path: path.read_bytes() for path in kept}
+    # A study that has no trial yet begins without the file, as the sentence says.
+    labels = phone / "val_label.txt"
+    labels.write_text(labels.read_text().replace("val3.png,1\n", ""))
+    began = bench.search(new, 1, slices={"phone": phone}).folder
+    assert len(Prepared.load(began.path).beside["phone"].rows("val")) == 39
 
 
 def test_metadata_that_change_in_mid_study_are_told(

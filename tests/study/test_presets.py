@@ -12,12 +12,14 @@ from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE
 from workbench.errors import ConfigError
 from workbench.media.image import Image
+from workbench.searching.loop import TrialBug
 from workbench.searching.options import RunOptions
 from workbench.searching.start import run_preset
 from workbench.space.experiment import read_experiment
 from workbench.space.presets import draft_for, read_preset
 from workbench.study.importances import importances
 from workbench.study.records import read_trials
+from workbench.trial.job import Bug
 
 RECIPE: dict[str, Any] = {
     "views": {"picture": {"kind": "image", "image_px": 32}},
@@ -29,6 +31,8 @@ RECIPE: dict[str, Any] = {
     "optimizer": {"kind": "adamw", "lr": 1e-3},
 }
 """What `tiny.SPACE` can draw, on the same view by another name."""
+
+BUG = Bug("Traceback: the driver is gone")
 
 VIEWS = {"image": Image(image_px=32)}
 
@@ -247,3 +251,23 @@ def test_a_recipe_on_copies_that_the_space_draws_is_tried(
     space = {**SPACE, "copies": {"degraded": {"choice": [0.0, 0.5]}}}
     bench.search(bench.experiment(space), 1, start_from=[known])
     assert inline.trained[0].training.copies.degraded == 0.1
+
+
+def test_no_member_of_a_pack_is_given_up_for_a_bug(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    file = write(tmp_path, members=[{}, {"optimizer": {"lr": 1e-4}}])
+    options = RunOptions(num_trials=1, data=bench.data, jobs=1, device="cpu")
+
+    def train() -> list[str]:
+        ended = run_preset(file, bench.workspace, options, make_runner=inline.make_runner)
+        return [row.state for row in read_trials(ended.folder)]
+
+    # What the first member was trained for would be lost with the second one.
+    inline.reset(lambda recipe, number: 0.5 if recipe.training.optimizer.lr == 1e-3 else BUG)
+    for _ in range(3):
+        with pytest.raises(TrialBug, match=r"trial \d hit a bug"):
+            train()
+    inline.reset()
+    assert train() == ["complete"] * 2
+    assert len(inline.trained) == 1

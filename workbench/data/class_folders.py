@@ -11,7 +11,7 @@ from workbench.data.labels import Template
 from workbench.data.layout import Layout
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable
-from workbench.data.split_names import split_called
+from workbench.data.split_names import split_called, split_in
 from workbench.data.targets import Classes, reader_of
 from workbench.data.unlabelled import media_among, skipped_told, split_of_files
 from workbench.errors import DataError
@@ -177,6 +177,8 @@ def _two_classes(media: Path, sizes: dict[str, int], classes: Classes) -> dict[s
     found = {name: class_of(name, classes) for name in sorted(with_media)}
     others = [name for name, target in found.items() if target is None and not split_called(name)]
     known = {name: target for name, target in found.items() if target is not None}
+    if not classes.fake:
+        require_one_split(media, known)
     if others and not classes.fake:
         raise DataError(third_class(media, [*known, *others], "folders of media"))
     if set(known.values()) != {0, 1}:
@@ -196,16 +198,31 @@ def _refuse_splits_within(media: Path, sizes: Iterable[str], classes: Iterable[s
     """Raise DataError if the folders of classes hold those of splits: all would be of one split."""
     found: dict[str, str] = {}
     for name in sizes:
-        inner, *rest = name.split("/")
-        if inner in classes and len(rest) > 1 and (split := split_called(rest[0])):
-            found.setdefault(split, f"{inner}/{rest[0]}")
-    if len(found) > 1:
-        first, second = sorted(found.values())[:2]
-        raise DataError(
-            f"{media} has folders of splits inside those of classes ({shown_cell(first)}, "
-            f"{shown_cell(second)}), so that the splits would be lost. Move them so that "
-            "each split has its classes: train/real, train/fake, test/real, ..."
-        )
+        folders = name.split("/")[:-1]
+        for depth, folder in enumerate(folders):
+            if depth and folders[0] in classes and (split := split_in(folder)):
+                found.setdefault(split, "/".join(folders[: depth + 1]))
+    _refuse_several(media, found, "of splits inside those of classes")
+
+
+def require_one_split(media: Path, classes: Iterable[str]) -> None:
+    """Raise DataError if folders of classes are called after several splits: those would be lost.
+
+    Somebody who names the folders of each class may mean to put the splits together.
+    """
+    found = {split: name for name in sorted(classes) if (split := split_in(name))}
+    _refuse_several(media, found, "of classes that are called after splits, too")
+
+
+def _refuse_several(media: Path, of_split: Mapping[str, str], what: str) -> None:
+    if len(of_split) < 2:
+        return
+    first, second = sorted(of_split.values())[:2]
+    raise DataError(
+        f"{media} has folders {what} ({shown_cell(first)}, {shown_cell(second)}), so that the "
+        "splits would be lost. Move them so that each split has its classes: train/real, "
+        "train/fake, test/real, ..."
+    )
 
 
 def third_class(place: Path, names: Sequence[str], what: str) -> str:

@@ -21,6 +21,7 @@ from workbench.data.layout import Layout, first_named
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, spelled_apart
 from workbench.data.names import match
+from workbench.data.split_places import other_splits_told
 from workbench.data.unlabelled import (
     made_template,
     media_among,
@@ -40,6 +41,7 @@ class DataFiles:
     """Of `train`, `val` and `test`, as far as there are any."""
 
     template: Template
+    layout: Layout
 
     @property
     def table(self) -> pd.DataFrame:
@@ -50,7 +52,10 @@ class DataFiles:
     @property
     def understood(self) -> tuple[str, ...]:
         """Lines about tables and names that were not read as they stand."""
-        return tuple(line for split in self.splits for line in split.understood)
+        said = [line for split in self.splits for line in split.understood]
+        # A competition's first phase predicts the files of `val`.
+        told = other_splits_told(self.table, with_test=self.layout.names_test_media)
+        return (*said, *told)
 
 
 def list_data(folder: Path, layout: Layout) -> DataFiles:
@@ -76,7 +81,7 @@ def list_data(folder: Path, layout: Layout) -> DataFiles:
             tests = split_of_folder(media, folder, described)
         elif layout.kind == "table":
             labelled[-1].understood.extend(_not_predicted(media, folder, labelled))
-    return _together(labelled, tests, folder, described)
+    return _together(labelled, tests, folder, layout, described)
 
 
 def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
@@ -126,7 +131,7 @@ def _of_label_files(folder: Path, layout: Layout) -> DataFiles:
     else:
         media = predicted_folder(folder, layout)
         tests = split_of_folder(media, folder, described) if media else None
-    return _together(labelled, tests, folder, described)
+    return _together(labelled, tests, folder, layout, described)
 
 
 def _not_predicted(media: Path, folder: Path, labelled: list[SplitFiles]) -> list[str]:
@@ -157,6 +162,7 @@ def _together(
     labelled: list[SplitFiles],
     tests: tuple[SplitFiles, Template] | None,
     folder: Path,
+    layout: Layout,
     described: MetadataTable | None,
 ) -> DataFiles:
     if described is not None:
@@ -164,9 +170,9 @@ def _together(
         labelled[-1].understood.extend(described.doubts(split.rows for split in every))
     labelled[-1].understood.extend(spelled_apart(split.rows for split in labelled))
     if tests is None:
-        return DataFiles(tuple(labelled), made_template([], folder))
+        return DataFiles(tuple(labelled), made_template([], folder), layout)
     split, template = tests
-    return DataFiles((*labelled, split), template)
+    return DataFiles((*labelled, split), template, layout)
 
 
 def split_with_labels(

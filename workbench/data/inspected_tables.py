@@ -28,7 +28,7 @@ from workbench.data.guessed_columns import (
 from workbench.data.label_table import all_of_test
 from workbench.data.layout import Layout
 from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE
-from workbench.data.split_names import split_called
+from workbench.data.split_names import is_of_other_split, split_called, split_in
 from workbench.data.split_places import parent_of_splits, placed
 from workbench.errors import DataError
 from workbench.gate import is_inside
@@ -86,18 +86,32 @@ def label_tables(
     """Return where each table that has labels has its names, and its column of labels.
 
     Raises:
-        DataError: see `label_column`; or one has no header.
+        DataError: see `label_column`; or one has no header, or is called after a split and has the
+            names of files in the folder of another one alone.
     """
     labelled = {}
     for name, table in found.tables.items():
         if is_template(name, table) or (answers.table and name != answers.table):
             continue
-        prefer = [word for word in _folders(files) if split_called(word) == split_of_file(name)]
-        names = names_in(table, files, answers.name, prefer if split_of_file(name) else ())
+        split, prefer = split_of_file(name), list[str]()
+        of_others: set[str] = set()
+        if split:
+            prefer = [word for word in _folders(files) if split_called(word) == split]
+        if split in ("train", "val"):
+            of_others = {file for file in files if is_of_other_split(file, split)}
+        names = names_in(table, {*files} - of_others, answers.name, prefer)
+        if of_others and (names is None or names.found < LEAST_FOUND):
+            names = names_in(table, files, answers.name, prefer)  # some may say their folder
         if names is None:
             continue
         target = label_column(table, answers, [names.column])
         if target is not None:
+            if of_others and is_of_other_split(f"{names.media}/", str(split)):
+                raise DataError(
+                    f"{table.path}: the files of its names are not there but in "
+                    f"{shown_cell(names.media)}, which is called after another split. Put the "
+                    "files there that are meant, or rename that folder if they are these."
+                )
             require_header(table, names, target, files)
             labelled[name] = names, target
     return labelled
@@ -209,11 +223,12 @@ def described_in(table: Delimited, taken: list[str]) -> dict[str, object]:
 
 def template_keys(
     found: FolderTables, files: Collection[str], used: Collection[str], labelled: Collection[str]
-) -> tuple[dict[str, object], str | None]:
-    """Return the keys of a layout that name the template, and its column of scores.
+) -> tuple[dict[str, object], str | None, list[str]]:
+    """Return the keys of a layout that name the template, its column of scores, and what is told.
 
-    Where files that are not `labelled` have its names, it means those: folders often number theirs
-    alike.
+    Where files in a folder of `test` have its names, or else files that are not `labelled`, it
+    means those: folders often number theirs alike. It is told if others that are not `labelled`
+    have them, too.
 
     Raises:
         DataError: several files could be it.
@@ -228,16 +243,19 @@ def template_keys(
         those = ", ".join(map(shown_cell, there))
         raise DataError(f"Several files could be the prediction template: {those}. Keep one there.")
     if not there:
-        return {}, None
+        return {}, None, []
     file = usual[0] if usual else next(iter(there))
     score = score_column(there[file], may_be_label=True)
-    prefer = [word for word in _folders(files) if split_called(word) == "test"]
-    names = names_in(there[file], {*files} - {*labelled}, None, prefer)
-    if names is None or names.found < LEAST_FOUND:
-        names = names_in(there[file], files, None, prefer)
+    free = {*files} - {*labelled}
+    of_test = {name for name in free if "test" in map(split_in, name.split("/")[:-1])}
+    for among in (of_test, free, files):
+        names = names_in(there[file], among, None)
+        if names is not None and names.found >= LEAST_FOUND:
+            break
     if score is None or names is None:
-        return {}, None
-    return {"template": (file,), "test_media": (names.media,)}, score
+        return {}, None, []
+    told = elsewhere_told(file, there[file], names, free, split="test")
+    return {"template": (file,), "test_media": (names.media,)}, score, told
 
 
 def test_folder(files: Collection[str], named: Collection[str]) -> dict[str, object]:
@@ -285,17 +303,24 @@ def elsewhere_told(
     names: NamesFound,
     files: Collection[str],
     column: str | None = None,
+    split: str | None = None,
 ) -> list[str]:
-    """Return a line on names of a table of labels that files of other folders have, too.
+    """Return a line on names of a table that files of other folders have, too.
 
-    Its column of splits is given if its names are looked for in folders of splits.
+    Args:
+        name: The table's.
+        table: Of labels, or a template.
+        names: Where its names are looked for.
+        files: Among which others are looked for.
+        column: Its column of splits, if its names are looked for in folders of splits.
+        split: Of all its files, if they are of one: files in folders of others may be called alike.
     """
     cells = cells_of(table.rows[1:], header_of(table).index(names.column))
     prefix = "" if names.media == "." else f"{names.media}/"
     if column:
         below = {file.removeprefix(prefix) for file in files if file.startswith(prefix)}
         cells = placed(cells, _splits(table, column), below)
-    asked, split = {*map(plain_name, cells)}, split_of_file(name)
+    asked, split = {*map(plain_name, cells)}, split or split_of_file(name)
     taken = {
         inner: file
         for file in files
@@ -306,8 +331,8 @@ def elsewhere_told(
     others: dict[str, str] = {}
     for file in sorted({*files} - {*taken.values()}):
         parts = file.split("/")
-        if split and split_called(parts[0]) not in (None, split):
-            continue  # files of another split may be called alike
+        if split and is_of_other_split(file, split):
+            continue
         for cut in range(len(parts)):
             for inner in _called("/".join(parts[cut:])):
                 if inner in taken:

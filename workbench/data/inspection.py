@@ -9,6 +9,7 @@ from workbench.data.class_folders import (
     class_of,
     folders_in,
     is_of_classes,
+    require_one_split,
     split_folders,
     third_class,
     without_media,
@@ -150,12 +151,13 @@ def _layout(
         taken: set[str] = set()
         for n in used:
             taken |= labelled_files(found.tables[n], labelled[n][0], None, media)
-        keys, score = template_keys(found, media, used, taken)
+        keys, score, others = template_keys(found, media, used, taken)
         layout = _updated(split_files, {"template": (), **keys}, score)
         left += [
             line for n in used for line in elsewhere_told(n, found.tables[n], labelled[n][0], media)
         ]
-        return layout, [*columns_told(found, split_files.train_labels[0], layout), *left]
+        told = columns_told(found, split_files.train_labels[0], layout)
+        return layout, [*told, *left, *others]
     if len(labelled) > 1:
         those = ", ".join(map(shown_cell, labelled))
         raise DataError(f"{folder} has several tables of labels: {those}. Say which by --table.")
@@ -166,16 +168,22 @@ def _layout(
         names = names.model_copy(update={"media": layout.media[0]})
         split = layout.columns.split
         taken = labelled_files(table, names, split, media)
-        keys, score = template_keys(found, media, [name], taken)
+        keys, score, others = template_keys(found, media, [name], taken)
         keys = keys or test_folder(
             media, labelled_files(table, names, split, media, with_test=True)
         )
         layout = _updated(layout, keys, score)
         told = elsewhere_told(name, table, names, media, split)
-        return layout, [*columns_told(found, name, layout), *told]
+        return layout, [*columns_told(found, name, layout), *told, *others]
     layout = _class_folders(folder, found, media, answers)
-    keys, score = template_keys(found, media, layout.metadata, ())
-    return _updated(layout, keys, score), []
+    of_classes = {
+        name
+        for name in media
+        if any(class_of(part, layout.classes) is not None for part in name.split("/")[:-1])
+        and split_called(name.partition("/")[0]) != "test"
+    }
+    keys, score, others = template_keys(found, media, layout.metadata, of_classes)
+    return _updated(layout, keys, score), others
 
 
 def _updated(layout: Layout, keys: Mapping[str, object], score: str | None) -> Layout:
@@ -227,6 +235,8 @@ def _class_folders(
                 names[inner.name] = target
             elif target is not None:
                 empty.append(inner)
+    if not given.fake:
+        require_one_split(folder, (name for name, target in names.items() if target is not None))
     if set(names.values()) >= {0, 1}:
         others = [name for name, target in names.items() if target is None]
         if others and not given.fake:

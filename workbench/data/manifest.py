@@ -127,14 +127,7 @@ def describe_manifest(manifest: Manifest) -> list[str]:
     for split, rows in files.groupby("split", sort=False):
         known = rows[rows["target"] >= 0]
         fake = f", {(known['target'] == 1).sum()} fake" if len(known) else ", no labels"
-        absent = rows[rows["status"] != "ok"]
-        line = f"{split}: {counted(len(rows), 'file')}{fake}"
-        if len(absent):
-            counts = absent["status"].value_counts().sort_index()
-            sample = ", ".join(map(shown_cell, absent["name"].head(3)))
-            line += "; " + ", ".join(f"{count} {status}" for status, count in counts.items())
-            line += f" ({sample}{', ...' if len(absent) > 3 else ''})"
-        lines.append(line)
+        lines.append(f"{split}: {counted(len(rows), 'file')}{fake}{absent_told(rows)}")
     lines += _examples(files)
     if manifest.altered:
         lines.append(
@@ -146,6 +139,17 @@ def describe_manifest(manifest: Manifest) -> list[str]:
         repeated = counted(manifest.num_repeated, "label row")
         lines.append(f"dropped: {repeated} with name and label of an earlier one")
     return lines
+
+
+def absent_told(rows: pd.DataFrame) -> str:
+    """Return what follows a number of files of a manifest's table: which are not there, if any."""
+    absent = rows[rows["status"] != "ok"]
+    if absent.empty:
+        return ""
+    counts = absent["status"].value_counts().sort_index()
+    sample = ", ".join(map(shown_cell, absent["name"].head(3)))
+    numbers = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return f"; {numbers} ({sample}{', ...' if len(absent) > 3 else ''})"
 
 
 def _examples(files: pd.DataFrame) -> list[str]:

@@ -1,7 +1,10 @@
 """What people call the splits of their data, in columns and as folders."""
 
+import re
+
 from workbench.data.columns import cells_of, fold
 from workbench.data.delimited import Delimited
+from workbench.data.targets import Classes, reader_of
 
 SPLIT_COLUMNS = ("split", "subset", "partition")
 """Columns that say the split of a file, unless `columns` names another."""
@@ -22,6 +25,7 @@ _SPLITS = {
         "development",
         "val_set",
         "publictest",
+        "public_test",
     ),
     "test": (
         "test",
@@ -32,14 +36,43 @@ _SPLITS = {
         "evaluation",
         "predict",
         "privatetest",
+        "private_test",
     ),
 }
+_FILES = (
+    *("image", "images", "img", "imgs", "picture", "pictures", "frame", "frames", "face", "faces"),
+    *("video", "videos", "clip", "clips", "audio", "audios", "sound", "sounds", "wav", "wavs"),
+    *("flac", "jpg", "png", "mp4", "file", "files", "data", "media", "folder", "dir"),
+)
+"""Words beside that for a split in the name of a folder, besides those for a class."""
+
 _SPLIT_OF = {word: split for split, words in _SPLITS.items() for word in words}
 
 
 def split_called(word: str) -> str | None:
     """Return which of `train`, `val` and `test` a word means; None if none of them."""
     return _SPLIT_OF.get(fold(word))
+
+
+def split_in(folder: str) -> str | None:
+    """Return the split that a folder is called after; None if it is called after none or several.
+
+    Beside the word for it there may be numbers, single letters and words for files or a class, as
+    in `test1`, `test_a`, `test_images` and `train_fake`.
+    """
+    if split := split_called(folder):
+        return split
+    words = [word for word in re.split(r"[\W\d_]+", fold(folder)) if len(word) > 1]
+    others = [word for word in words if split_called(word) is None]
+    found = {*map(split_called, words)} - {None}
+    is_known = all(word in _FILES or reader_of(word, Classes()) is not None for word in others)
+    return found.pop() if len(found) == 1 and is_known else None
+
+
+def is_of_other_split(path: str, split: str) -> bool:
+    """Return whether folders of a file's path are called after splits, and none after `split`."""
+    found = {*map(split_in, path.split("/")[:-1])} - {None}
+    return bool(found) and split not in found
 
 
 def _is_split(word: str) -> bool:

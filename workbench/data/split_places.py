@@ -6,9 +6,13 @@ Where each split has a folder of its own, files of several are often called alik
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
+import pandas as pd
+
+from workbench.data.delimited import shown_cell
 from workbench.data.guessed_columns import NamesFound
 from workbench.data.names import spelled
-from workbench.data.split_names import split_called
+from workbench.data.split_names import is_of_other_split, split_called
+from workbench.tables import counted
 
 
 def placed(names: Sequence[str], splits: Sequence[str], files: Collection[str]) -> list[str]:
@@ -81,6 +85,27 @@ def parent_of_splits(
         if min(shares, default=0.0) >= least:
             fitting.append(parent or ".")
     return fitting[0] if len(fitting) == 1 else None
+
+
+def other_splits_told(table: pd.DataFrame, *, with_test: bool) -> list[str]:
+    """Return a line for each split of which files are there in folders called after another one.
+
+    Args:
+        table: Of the files; see `rows_of`.
+        with_test: Whether this is said of files of `test`, too.
+    """
+    lines = []
+    there = table[table["status"] == "ok"]
+    for split, rows in there.groupby("split", sort=False):
+        paths = rows["path"].drop_duplicates()
+        other = [path for path in paths if is_of_other_split(path, str(split))]
+        if other and (with_test or split != "test"):
+            lines.append(
+                f"warning: {len(other)} of {counted(len(paths), 'file')} of {split} "
+                f"{'is' if len(other) == 1 else 'are'} in folders called after another split, e.g. "
+                f"{shown_cell(other[0], most=100)}"
+            )
+    return lines
 
 
 def _folders(files: Iterable[str]) -> dict[str, str]:

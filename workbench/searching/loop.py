@@ -51,7 +51,8 @@ class Search:
         forecast: Of what a trial costs; it learns from each that ends or pauses.
         noise: Whether more of them are worth it; None where that is no question.
         budget: What the study's folder may take; None sets no limit.
-        are_known: Whether each recipe was trained before: then no bug is its own.
+        all_needed: Whether none is given up for a bug: a pack needs every one, or each was trained
+            before, so that no bug is its own.
     """
 
     def __init__(
@@ -67,12 +68,12 @@ class Search:
         options: RunOptions,
         noise: NoiseWatch | None = None,
         budget: DiskBudget | None = None,
-        are_known: bool = False,
+        all_needed: bool = False,
     ) -> None:
         self._folder, self._store, self._options = folder, store, options
         self._queue, self._scheduler, self._runner = queue, scheduler, runner
         self._forecast, self._limits, self._noise = forecast, limits, noise
-        self._budget, self._are_known = budget, are_known
+        self._budget, self._all_needed = budget, all_needed
         self._stopped = ""
         """Why no trial starts any more; empty while they do."""
 
@@ -215,8 +216,8 @@ class Search:
         So is one whose network takes no such pictures. Where no other trial got beyond the epoch in
         which it came, or through the scoring, or trial after trial is given up, or the recipe was
         trained before, as a repeat's, it is not the recipe's: the search ends, and the trial is
-        asked again once the bug is mended. One whose bug ends two searches is given up, or it would
-        end each.
+        asked again once the bug is mended. So it is where every trial is needed. Else one whose bug
+        ends two searches is given up, or it would end each.
         """
         if self._at_epoch_ends:
             say(messages.asked_again(running, messages.bug(traceback)))
@@ -233,7 +234,7 @@ class Search:
         has_ended_one = store.has_ended_a_search(running, done) and (
             not is_only or bool(store.complete())
         )
-        if self._are_known or not (is_alone or has_ended_one):
+        if self._all_needed or not (is_alone or has_ended_one):
             self._end_by_bug(running, done, traceback)
         if running.bugs < MOST_RESTARTS:
             running.bugs += 1

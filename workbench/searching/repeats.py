@@ -130,7 +130,7 @@ def _run(
             scheduler=NoPruning(),
             runner=runner,
             forecast=forecast,
-            are_known=True,
+            all_needed=True,
             limits=limits,
             options=options,
             budget=DiskBudget(folder, store.objective, folder.experiment().disk_budget),

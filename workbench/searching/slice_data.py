@@ -14,8 +14,9 @@ from workbench.console import say
 from workbench.data.degraded import copies_for, prepare_copies
 from workbench.data.delimited import shown_cell
 from workbench.data.facts import FactsStore
-from workbench.data.manifest import Layout, Manifest, changes, read_labelled
+from workbench.data.manifest import Layout, Manifest, absent_told, changes, read_labelled
 from workbench.data.prepare import BESIDE, Prepared, prepare
+from workbench.data.prepared_report import require_read
 from workbench.data.prepared_table import PREPARED_TABLE, read_prepared_table
 from workbench.data.training_copies import prepare_training_copies
 from workbench.data.view_store import NEUTRAL_ROW
@@ -69,6 +70,7 @@ def with_made_slices(
             say(line)
         prepared = replace(prepared, beside={**prepared.beside, **copies})
     prepared = _with_training_copies(prepared, manifest, space, data, where)
+    require_read(prepared)  # before anything is kept, from which repeats and soups are scored
     keep_data(folder, manifest, prepared)
     _require_known(prepared, experiment)
     if CLUSTERS in {name.partition(".")[0] for name in experiment.named_slices}:
@@ -172,7 +174,10 @@ def _with_folders(
                 "Check that it has real and fake files, and that the experiment's views "
                 "suit them."
             )
-        say(f"{name}: {counted(len(rows), 'file')}, {int(rows['target'].sum())} fake, of {place}")
+        for line in manifest.understood:
+            say(f"{name}: {line}")
+        fake = f"{int(rows['target'].sum())} fake, of {place}"
+        say(f"{name}: {counted(len(rows), 'file')}, {fake}{absent_told(manifest.table)}")
         if num_known := _num_known(rows, prepared):
             say(
                 f"warning: {num_known} of the {len(rows)} files of {name} are copies of files that "
@@ -186,9 +191,12 @@ def _with_folders(
         ):
             if line:
                 say(line)
-    if notes:
-        write_json(noted, notes)
-    return replace(prepared, beside=beside) if beside else prepared
+    if not beside:
+        return prepared
+    prepared = replace(prepared, beside=beside)
+    require_read(prepared)
+    write_json(noted, notes)
+    return prepared
 
 
 def _require_unlocked(others: Mapping[str, Path], experiment: Experiment, data: Path) -> None:

@@ -198,6 +198,7 @@ class _Run:
                 options=self.options,
                 noise=NoiseWatch(self.folder, store, stops=stops),
                 budget=DiskBudget(self.folder, store.objective, self.experiment.disk_budget),
+                all_needed=as_one,
             )
             if before := store.num_ended():
                 ended = read_trials(self.folder)
@@ -263,7 +264,6 @@ class _Run:
             finder=self.finder,
             where=where,
         )
-        prepared_report.require_read(prepared)
         for fold in range(1, prepared.num_folds + 1):
             measured_slices(prepared, over, fold)  # an unknown one is told now
         for note in slice_notes(prepared, self.experiment.named_slices):
