@@ -1,5 +1,6 @@
 """Slices whose data are made before a search: degraded copies, other labelled folders."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from workbench.data.prepare import Prepared, prepare
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.scoring.slices import columns_used
 from workbench.searching import slice_data
+from workbench.selection import audit
 from workbench.study.records import read_trials
 
 OVER = {"over": ["val", "degraded.jpeg30"], "aggregate": "worst"}
@@ -107,6 +109,28 @@ def test_another_labelled_folder_is_a_slice_of_all_its_files(
         bench.search(file, 3)
     with pytest.raises(StudyError, match="begun without the slice tablet"):
         bench.search(file, 3, slices={"tablet": phone})
+
+
+def test_what_is_left_out_of_a_folder_is_told_as_it_is_of_the_data(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phone = write_data(tmp_path / "phone", seed=1)
+    (phone / "valset" / "val1.jpg").unlink()
+    labels = phone / "val_label.txt"
+    labels.write_text(labels.read_text().replace("val0.png,", "val0,"))
+    file = bench.experiment(THREE, holdout={"data": str(phone)})
+    folder = bench.search(
+        file, 1, slices={"mine": shutil.copytree(phone, tmp_path / "mine")}
+    ).folder
+    said = capsys.readouterr().err
+    assert "mine: 39 files, 19 fake, of " in said
+    assert "; 1 missing (val1.jpg)\n" in said
+    told = "val: 1 name was matched with files "
+    assert f"mine: {told}" in said
+    holdout = folder.experiment().holdout
+    assert holdout is not None
+    audit._manifest(folder, bench.workspace, holdout, Prepared.load(folder.path))
+    assert f"holdout: {told}" in capsys.readouterr().err
 
 
 def test_a_slice_that_cannot_be_read_for_now_changes_nothing_that_a_study_has(
