@@ -22,6 +22,7 @@ from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, spelled_apart
 from workbench.data.names import match
 from workbench.data.unlabelled import (
+    lost_test_media,
     made_template,
     media_among,
     predicted_folder,
@@ -76,7 +77,7 @@ def list_data(folder: Path, layout: Layout) -> DataFiles:
             tests = split_of_folder(media, folder, described)
         elif layout.kind == "table":
             labelled[-1].understood.extend(_not_predicted(media, folder, labelled))
-    return _together(labelled, tests, folder, described)
+    return _together(labelled, tests, folder, layout, described)
 
 
 def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
@@ -126,7 +127,7 @@ def _of_label_files(folder: Path, layout: Layout) -> DataFiles:
     else:
         media = predicted_folder(folder, layout)
         tests = split_of_folder(media, folder, described) if media else None
-    return _together(labelled, tests, folder, described)
+    return _together(labelled, tests, folder, layout, described)
 
 
 def _not_predicted(media: Path, folder: Path, labelled: list[SplitFiles]) -> list[str]:
@@ -157,6 +158,7 @@ def _together(
     labelled: list[SplitFiles],
     tests: tuple[SplitFiles, Template] | None,
     folder: Path,
+    layout: Layout,
     described: MetadataTable | None,
 ) -> DataFiles:
     if described is not None:
@@ -164,6 +166,8 @@ def _together(
         labelled[-1].understood.extend(described.doubts(split.rows for split in every))
     labelled[-1].understood.extend(spelled_apart(split.rows for split in labelled))
     if tests is None:
+        if layout.kind != "class-folders":  # whose folder is listed whole
+            labelled[-1].understood.extend(lost_test_media(folder, layout))
         return DataFiles(tuple(labelled), made_template([], folder))
     split, template = tests
     return DataFiles((*labelled, split), template)

@@ -16,10 +16,12 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
+from workbench.console import say
 from workbench.data.columns import and_more
 from workbench.data.delimited import shown_cell
 from workbench.data.manifest import Layout, Manifest, check_splits, read_labelled
 from workbench.data.metadata import column_of
+from workbench.data.unlabelled import only_skipped
 from workbench.errors import DataError
 from workbench.values import Frozen
 
@@ -100,9 +102,13 @@ def without_holdout(manifest: Manifest, holdout: Holdout | None) -> Manifest:
 def holdout_of(manifest: Manifest, holdout: Holdout) -> Manifest:
     """Return the rows that `without_holdout` leaves out of a manifest, as the split `HOLDOUT`.
 
+    What was skipped of the data is said.
+
     Raises:
         DataError: as `without_holdout`.
     """
+    for line in only_skipped(manifest.understood):
+        say(line)
     held = _is_held(manifest.table, holdout)
     rows = manifest.table[held].assign(split=HOLDOUT)
     return replace(manifest, table=rows.reset_index(drop=True))

@@ -1,6 +1,6 @@
 """What is to be predicted: the rows of a template, or every media file of a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Skipped(NamedTuple):
     """Files of a medium's ending that are hidden, or in a hidden folder."""
 
     no_file: list[str]
-    """What has a medium's ending and is a link that leads nowhere, a pipe or a device."""
+    """Links that lead nowhere, be it to a file or a folder, pipes and devices."""
 
     shut: list[str]
     """Folders, with a slash, that this user may not look into."""
@@ -42,6 +42,7 @@ NAME_COLUMN, SCORE_COLUMN = "file_name", "score"
 """Of predictions for which there is no template."""
 
 _MOST_NAMED = 3
+_SKIPPED = "skipped in"
 
 
 def made_template(names: Sequence[str], folder: Path) -> Template:
@@ -115,6 +116,13 @@ def predicted_folder(folder: Path, layout: Layout) -> Path | None:
     return None
 
 
+def lost_test_media(folder: Path, layout: Layout) -> list[str]:
+    """Return a line on folders of files to predict that are links to nowhere; none without any."""
+    names = [name for name in layout.test_media if (folder / name).is_symlink()]
+    lost = [name for name in names if not (folder / name).exists()]
+    return skipped_told(Skipped([], [], [], lost, []), ".")
+
+
 def media_among(sizes: dict[str, int]) -> tuple[list[str], Skipped]:
     """Return the names of the media files among those of `sizes_in`, in order, and of others."""
     files = files_among(sizes)
@@ -124,12 +132,13 @@ def media_among(sizes: dict[str, int]) -> tuple[list[str], Skipped]:
         is_hidden = any(part.startswith(".") for part in name.split("/"))
         if name.endswith("/"):
             place = None if is_hidden else skipped.shut
-        elif not kind_by_ending(PurePosixPath(name).name.lstrip(".")):
-            place = None if is_hidden or name not in files else skipped.other
         elif is_hidden:
-            place = skipped.hidden
+            is_medium = kind_by_ending(PurePosixPath(name).name.lstrip("."))
+            place = skipped.hidden if is_medium else None
         elif name not in files:
             place = skipped.no_file
+        elif not kind_by_ending(name):
+            place = skipped.other
         else:
             place = found if _can_be_named(name) else skipped.unfit
         if place is not None:
@@ -147,11 +156,16 @@ def skipped_told(skipped: Skipped, where: str) -> list[str]:
         (skipped.shut, "folder", "that may not be looked into"),
     ]
     return [
-        f"skipped in {where}: {' '.join(filter(None, [counted(len(names), noun), why]))}, "
+        f"{_SKIPPED} {where}: {' '.join(filter(None, [counted(len(names), noun), why]))}, "
         f"e.g. {', '.join(map(shown_cell, names[:_MOST_NAMED]))}"
         for names, noun, why in kinds
         if names
     ]
+
+
+def only_skipped(understood: Iterable[str]) -> list[str]:
+    """Return those of the lines on how data were read that `skipped_told` made."""
+    return [line for line in understood if line.startswith(_SKIPPED)]
 
 
 def _split(

@@ -21,7 +21,7 @@ import torch
 
 from workbench.data.facts import FactsStore
 from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
-from workbench.data.manifest import Manifest, read_manifest
+from workbench.data.manifest import Manifest, read_manifest_to_use
 from workbench.data.prepare import Prepared, prepare
 from workbench.data.prepared_report import require_classes, require_read
 from workbench.errors import StudyError
@@ -373,7 +373,7 @@ def _manifest(
     if (own := holdout.folder()) is not None:
         return read_holdout(own, experiment.data, cache=workspace.cache), own
     place = Path(info.data)
-    whole = read_manifest(place, experiment.data, cache=workspace.cache)
+    whole = read_manifest_to_use(place, experiment.data, cache=workspace.cache)
     # However the files that are left were dealt into splits and folds then.
     if labelled_files(without_holdout(whole, holdout).table) != labelled_files(searched.table):
         raise StudyError(
