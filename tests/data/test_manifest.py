@@ -298,7 +298,14 @@ def test_nothing_is_unnamed_in_a_whole_data_set(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(errno.EACCES, "denied"), (errno.EPERM, "denied"), (errno.EIO, "broken")]
+    ("number", "status"),
+    [
+        (errno.EACCES, "denied"),
+        (errno.EPERM, "denied"),
+        (errno.EBADMSG, "broken"),
+        (errno.EIO, "unreadable"),
+        (errno.ESTALE, "unreadable"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_no_content_and_read_again_the_next_time(
     data: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: str

@@ -638,6 +638,32 @@ def test_what_is_gone_or_changes_before_it_is_decoded_is_no_fault_of_its_content
     assert levels(run(data)) == {"a": 65, "b": 66, "c": 67}
 
 
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("first", [True, False])
+def test_what_a_disk_does_not_open_before_or_after_decoding_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B")
+    opened, good = [] if first else ["b"], os.open
+
+    def failing(path: Any, *rest: Any, **options: Any) -> int:
+        if path == data / "m" / "a":
+            opened.append("a")
+            if len(opened) != 2:  # of twice, before and after
+                raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return good(path, *rest, **options)
+
+    manifest = manifest_of(data)
+    monkeypatch.setattr(os, "open", failing)
+    made = prepare(manifest, data, {"v": Bytes()}, cache=data / "cache", jobs=1)
+    assert decoded(data) == (["b"] if first else ["a", "b"])
+    assert statuses(made) == {"a": "unreadable", "b": "ok"}
+    with pytest.raises(DataError, match="m/a: the file cannot be read: Stale file handle"):
+        require_read(made)
+    monkeypatch.undo()
+    assert levels(run(data)) == {"a": 65, "b": 66}
+
+
 def two_views(**columns: list[str] | list[int]) -> Prepared:
     """Prepared data that no file stands behind; row 0 of a view is neutral."""
     table = pd.DataFrame(columns)

@@ -1,5 +1,6 @@
 """Which files an audit scores: those that no search has trained, chosen or been measured on."""
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.test_looks import look
 from tests.study.tiny import THREE, write_data
+from workbench.data import contents
 from workbench.data.facts import FactsStore
 from workbench.data.holdout import HOLDOUT
 from workbench.data.prepare import Prepared, prepare
 from workbench.errors import ConfigError, DataError, StudyError
+from workbench.files import hash_file
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.parts.pack_spec import PackSpec
 from workbench.selection import audit, audited_files
@@ -118,6 +121,40 @@ def test_files_of_a_holdout_that_cannot_be_decoded_are_left_out_and_told(
             file.write_bytes(f"torn {file}".encode())
     with pytest.raises(DataError, match="18 real and 0 fake can be decoded"):
         audit.audit(folder, bench.workspace, 0, device="cpu")
+
+
+@pytest.mark.parametrize("is_share", [True, False])
+def test_no_look_is_spent_and_nothing_begun_while_a_file_cannot_be_read(
+    bench: Bench,
+    inline: InlineTrials,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_share: bool,
+) -> None:
+    data = write_data(tmp_path / "data", seed=3)
+    held = data if is_share else write_data(tmp_path / "held", seed=4)
+    inline.scores = _undecided()
+    holdout = {"share": 0.3} if is_share else {"data": str(held)}
+    file = bench.experiment(THREE, holdout=holdout)
+    folder = bench.search(file, 1, data=data).folder
+    shutil.rmtree(bench.workspace.cache / "contents")  # else no file were read
+
+    def refuse(path: Path) -> str:
+        if path == held / "valset/val2.jpg":
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return hash_file(path)
+
+    monkeypatch.setattr(contents, "hash_file", refuse)
+    said = r"^1 file cannot be read for now, e\.g\. valset/val2\.jpg"
+    with pytest.raises(DataError, match=said):
+        audit.audit(folder, bench.workspace, 0, device="cpu")
+    assert read_looks(folder) == []
+    if is_share:
+        other = bench.experiment(THREE, holdout=holdout)
+        for ask in (file, other):
+            with pytest.raises(DataError, match=said):
+                bench.search(ask, 2, data=data)
+        assert not StudyFolder(other.with_suffix("")).info_file.exists()
 
 
 def test_looks_of_other_studies_at_the_same_files_are_told(

@@ -9,11 +9,11 @@ from workbench.data.delimited import quoted, shown_cell
 from workbench.data.file_rows import SplitFiles, prefix_of, rows_of
 from workbench.data.labels import Template
 from workbench.data.layout import Layout
-from workbench.data.media_files import files_among, sizes_in
+from workbench.data.media_files import NO_FILE, sizes_in
 from workbench.data.metadata import MetadataTable
 from workbench.data.split_names import split_called, split_in
 from workbench.data.targets import Classes, reader_of
-from workbench.data.unlabelled import media_among, skipped_told, split_of_files
+from workbench.data.unlabelled import Skipped, media_among, skipped_told, split_of_files
 from workbench.errors import DataError
 
 BINARY = "Two classes are told apart here, real and fake, and no more."
@@ -84,19 +84,27 @@ def read_class_folders(
         )
     found = [_labelled(split, inner[split], folder, layout, described) for split in sorted(inner)]
     used = {*inner.values(), split_folders(folder).get("test")}
-    found[0].understood.extend(_loose_told(_media_beside(folder, used), folder))
+    names, skipped = media_among(_sizes_beside(folder, used))
+    found[0].understood.extend(skipped_told(_lost(skipped), "."))
+    found[0].understood.extend(_loose_told(names, folder))
     return found
 
 
-def _media_beside(folder: Path, used: Collection[Path | None]) -> list[str]:
-    """Return the media files in `folder` that are in none of the subfolders `used`."""
-    names: list[str] = []
+def _sizes_beside(folder: Path, used: Collection[Path | None]) -> dict[str, int]:
+    """Return the sizes of what is in `folder` and in none of the subfolders `used`."""
+    sizes: dict[str, int] = {}
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and path not in used:
-            names += [f"{path.name}/{name}" for name in files_among(sizes_in(path, "the data"))]
-        elif path.is_file():
-            names.append(path.name)
-    return media_among(dict.fromkeys(names, 1))[0]
+        if path.is_dir():
+            inside = {} if path in used else sizes_in(path, "the data")
+            sizes |= {f"{path.name}/{name}": size for name, size in inside.items()}
+        else:
+            sizes[path.name] = 1 if path.is_file() else NO_FILE
+    return sizes
+
+
+def _lost(skipped: Skipped) -> Skipped:
+    """Return those of what was skipped that may be folders with more files."""
+    return Skipped([], [], [], skipped.no_file, skipped.shut)
 
 
 def _loose_told(names: Sequence[str], place: Path) -> list[str]:
@@ -134,12 +142,18 @@ def _labelled(
     class_folders = _two_classes(media, sizes, layout.classes)
     _refuse_splits_within(media, sizes, class_folders)
     inside = {name: size for name, size in sizes.items() if name.split("/")[0] in class_folders}
-    names, skipped = media_among(inside)
-    targets = [class_folders[name.split("/")[0]] for name in names]
-    rows = pd.DataFrame({"name": names, "target": targets, "file": names})
     apart = {*class_folders}
     if media == folder and (tests := split_folders(folder).get("test")):
         apart.add(tests.name)
+    # What may be another folder of files, of any class, is told as well.
+    beside = {
+        name: size
+        for name, size in sizes.items()
+        if name.split("/")[0] not in apart and (size == NO_FILE or name.endswith("/"))
+    }
+    names, skipped = media_among(inside | beside)
+    targets = [class_folders[name.split("/")[0]] for name in names]
+    rows = pd.DataFrame({"name": names, "target": targets, "file": names})
     loose = [name for name in media_among(sizes)[0] if name.split("/")[0] not in apart]
     understood = skipped_told(skipped, prefix_of(media, folder) or ".") + _loose_told(loose, media)
     understood += _inner_told(names, class_folders, layout.classes)

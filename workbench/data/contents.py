@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from workbench.console import track
 from workbench.files import finished, hash_file
+from workbench.media.source import is_passing
 
 
 class Stamp(NamedTuple):
@@ -163,6 +164,8 @@ def status_of(error: OSError) -> str:
     """Return the status of a file that cannot be read by `error`."""
     if error.errno in (errno.EACCES, errno.EPERM):
         return "denied"
+    if is_passing(error):
+        return "unreadable"
     return "missing" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "broken"
 
 

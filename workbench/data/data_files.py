@@ -23,6 +23,7 @@ from workbench.data.metadata import MetadataTable, spelled_apart
 from workbench.data.names import match
 from workbench.data.split_places import other_splits_told
 from workbench.data.unlabelled import (
+    lost_test_media,
     made_template,
     media_among,
     predicted_folder,
@@ -170,6 +171,8 @@ def _together(
         labelled[-1].understood.extend(described.doubts(split.rows for split in every))
     labelled[-1].understood.extend(spelled_apart(split.rows for split in labelled))
     if tests is None:
+        if layout.kind != "class-folders":  # whose folder is listed whole
+            labelled[-1].understood.extend(lost_test_media(folder, layout))
         return DataFiles(tuple(labelled), made_template([], folder), layout)
     split, template = tests
     return DataFiles((*labelled, split), template, layout)

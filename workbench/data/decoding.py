@@ -14,6 +14,7 @@ from workbench.degradation.degraded_views import read_copies
 from workbench.errors import MediaError
 from workbench.media.decoders import FILE_LIMIT_S, UnexpectedError, decoders, ended
 from workbench.media.facts import Facts
+from workbench.media.source import is_passing, unread
 from workbench.media.view import View
 
 TRIED_AGAIN = ("timed_out", "crashed", "broken")
@@ -149,7 +150,8 @@ def _unread(task: Task) -> Outcome | None:
             now = stamp(path)
         except OSError as error:
             status = status_of(error)
-            return Outcome(NEUTRAL_ROW, status, why_unread(status))
+            why = str(unread(error)) if is_passing(error) else why_unread(status)
+            return Outcome(NEUTRAL_ROW, status, why)
         if before not in (None, now):
             return Outcome(NEUTRAL_ROW, "changed", "the file changed while it was read")
     return None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from workbench.data.layout import Layout, first_named
-from workbench.data.media_files import DENIED, files_among
+from workbench.data.media_files import DENIED, UNREADABLE, files_among
 from workbench.data.metadata import MetadataTable, metadata_of, read_metadata
 
 MAX_MEDIA_BYTES = 64 << 30
@@ -58,7 +58,8 @@ def rows_of(
     for shut in [name for name, number in sizes.items() if name.endswith("/")]:
         size = size.mask(labels["file"].str.startswith(shut), DENIED)
     status = pd.Series("ok", index=size.index).mask(size == 0, "empty").mask(size < 0, "missing")
-    status = status.mask(size == DENIED, "denied").mask(size > MAX_MEDIA_BYTES, "too_large")
+    status = status.mask(size == DENIED, "denied").mask(size == UNREADABLE, "unreadable")
+    status = status.mask(size > MAX_MEDIA_BYTES, "too_large")
     return pd.DataFrame(
         {
             "split": split,

@@ -29,7 +29,8 @@ class Manifest:
     """One row a file: `split` (train, val, test), `name` (of train and val as the file is called,
     of test as the template has it), `path` (relative to the data folder),
     `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, too_large:
-    over MAX_MEDIA_BYTES, denied: this user may not read it, or broken: nobody can), `content`
+    over MAX_MEDIA_BYTES, denied: this user may not read it, broken: nobody can, or unreadable: a
+    disk or a network does not give it for now), `content`
     (SHA-256 of the bytes, empty if they were not read), and `metadata.column_of` each column of
     the metadata that some table has."""
 
@@ -91,6 +92,17 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     return replace(manifest, in_class_folders=layout.kind == "class-folders")
 
 
+def read_manifest_to_use(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
+    """Return the manifest of data that something is trained, chosen or measured on.
+
+    Raises:
+        DataError, PermissionError: see `read_manifest`; or a labelled file cannot be read for now.
+    """
+    manifest = read_manifest(folder, layout, cache=cache)
+    _require_contents(manifest.table)
+    return manifest
+
+
 def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     """Return the manifest of a folder of which every labelled file is of one split, called `val`.
 
@@ -98,7 +110,7 @@ def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     needs no template. A name that is in both is told apart by its media folder.
 
     Raises:
-        DataError, PermissionError: see `read_manifest`.
+        DataError, PermissionError: see `read_manifest_to_use`.
     """
     labelled = list_labelled(folder, layout)
     table = pd.concat([part.rows for part in labelled], ignore_index=True).assign(split="val")
@@ -108,10 +120,29 @@ def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     if not layout.classes.fake:
         require_names_agree(table["path"].tolist(), table["target"].tolist(), folder)
     read = _with_contents(table, folder, cache=cache)
+    _require_contents(table)
     nothing = Template(pd.DataFrame(columns=["name", "score"]), "name", "score", folder)
     said = tuple(line for part in labelled for line in part.understood)
     return Manifest(
         table, nothing, 0, stamps=read.stamps, understood=said, metadata=layout.described
+    )
+
+
+def _require_contents(table: pd.DataFrame) -> None:
+    """Raise DataError if a labelled file could not be read for now, so that nobody knows its hash.
+
+    It may be read the next time, and then the data were others than those that a study began with.
+    """
+    rows = table[(table["split"] != "test") & (table["status"] == "unreadable")]
+    if paths := rows["path"].drop_duplicates().tolist():
+        raise DataError(unread_told(len(paths), shown_cell(paths[0])))
+
+
+def unread_told(number: int, first: str) -> str:
+    """Return the sentence for labelled files that cannot be read now; `first` is one of them."""
+    return (
+        f"{counted(number, 'file')} cannot be read for now, e.g. {first}. See whether the disk or "
+        "network is well and every package installed, or take what is named out of the tables."
     )
 
 
@@ -195,8 +226,9 @@ def check_splits(table: pd.DataFrame) -> None:
         there = rows[rows["status"] == "ok"]
         if split != "test" and there["target"].nunique() < 2:
             found = f"{len(there)} of {len(rows)} labelled files are there"
-            if denied := int((rows["status"] == "denied").sum()):
-                found += f", {denied} of them: permission denied"
+            for status, why in (("denied", "permission denied"), ("unreadable", "unreadable")):
+                if num := int((rows["status"] == status).sum()):
+                    found += f", {num} of them: {why}"
             raise DataError(
                 f"The {split} split needs real and fake files, and {found}"
                 + (f", all with target {there['target'].iloc[0]}" if len(there) else "")

@@ -7,7 +7,9 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from workbench.data.contents import status_of
+from workbench.data.media_kinds import kind_by_ending
 from workbench.errors import DataError
+from workbench.media.source import said_by
 
 DENIED = -2
 """In the place of the size of a file that this user may not look at."""
@@ -15,15 +17,19 @@ DENIED = -2
 NO_FILE = -1
 """In the place of the size of a link that leads nowhere, of a pipe or of a device."""
 
+UNREADABLE = -3
+"""In the place of the size of a file of which a disk or a network says nothing for now."""
+
 
 def sizes_in(media: Path, split: str) -> dict[str, int]:
     """Return the size of every file under `media`, by its name within `media`.
 
     What this user may not look at has the size `DENIED`: a file, or a folder, whose name ends
-    with a slash; what is no file has the size `NO_FILE`.
+    with a slash; what is no file has the size `NO_FILE`, and what a disk or a network does not give
+    for now `UNREADABLE`.
 
     Raises:
-        DataError: it is no folder.
+        DataError: it is no folder, or it or a folder in it cannot be listed, as on a bad disk.
         PermissionError: this user may not look into it.
     """
     if not media.is_dir():
@@ -31,9 +37,13 @@ def sizes_in(media: Path, split: str) -> dict[str, int]:
     sizes = {}
 
     def refused(error: OSError) -> None:
-        if status_of(error) != "denied":
+        place, status = Path(error.filename), status_of(error)
+        if status != "denied":
+            # What was removed meanwhile holds nothing. Anything else would lose its files unsaid.
+            if status != "missing" or os.path.lexists(place):
+                raise _unlisted(place, error)
             return
-        inner = Path(error.filename).relative_to(media)
+        inner = place.relative_to(media)
         if inner == Path():
             raise error
         sizes[f"{inner.as_posix()}/"] = DENIED
@@ -48,11 +58,24 @@ def sizes_in(media: Path, split: str) -> dict[str, int]:
                 found = (Path(parent) / name).stat()
                 size = found.st_size if stat.S_ISREG(found.st_mode) else NO_FILE
             except OSError as error:  # a dangling link: to its reader it is missing
-                size = DENIED if status_of(error) == "denied" else NO_FILE
+                size = _SIZES.get(status_of(error), NO_FILE)
+                # It may be a link to a folder.
+                if size == UNREADABLE and not (name.startswith(".") or kind_by_ending(name)):
+                    raise _unlisted(Path(parent) / name, error) from error
             # No label file, being UTF-8, names a file whose name is not; it is only listed.
             inner = (inside / name).as_posix().encode("utf-8", "surrogateescape")
             sizes[inner.decode("utf-8", "replace")] = size
     return sizes
+
+
+_SIZES = {"denied": DENIED, "unreadable": UNREADABLE}
+
+
+def _unlisted(place: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{place} cannot be read: {said_by(error)}. See whether the disk or network is well, or "
+        "take it out of the folder."
+    )
 
 
 def files_among(sizes: dict[str, int]) -> set[str]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from workbench.data.delimited import shown_cell
+from workbench.data.manifest import unread_told
 from workbench.data.prepare import Prepared
 from workbench.errors import DataError
 from workbench.tables import text_table
@@ -89,11 +90,8 @@ def require_read(prepared: Prepared) -> None:
             continue
         name = next(name for name, those in unread.items() if those.any())
         first = rows[unread[name]].iloc[0]
-        raise DataError(
-            f"{_files(num)} cannot be read for now, e.g. {shown_cell(first['path'])}: "
-            f"{shown_cell(str(first[f'reason.{name}']), most=200)}. See whether the disk or "
-            "network is well and every package installed, or take what is named out of the tables."
-        )
+        why = shown_cell(str(first[f"reason.{name}"]), most=200)
+        raise DataError(unread_told(num, f"{shown_cell(first['path'])}: {why}"))
 
 
 def require_classes(prepared: Prepared) -> None:

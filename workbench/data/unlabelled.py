@@ -32,7 +32,7 @@ class Skipped(NamedTuple):
     """Files of a medium's ending that are hidden, or in a hidden folder."""
 
     no_file: list[str]
-    """What has a medium's ending and is a link that leads nowhere, a pipe or a device."""
+    """Links that lead nowhere, be it to a file or a folder, pipes and devices."""
 
     shut: list[str]
     """Folders, with a slash, that this user may not look into."""
@@ -115,6 +115,13 @@ def predicted_folder(folder: Path, layout: Layout) -> Path | None:
     return None
 
 
+def lost_test_media(folder: Path, layout: Layout) -> list[str]:
+    """Return a line on folders of files to predict that are links to nowhere; none without any."""
+    names = [name for name in layout.test_media if (folder / name).is_symlink()]
+    lost = [name for name in names if not (folder / name).exists()]
+    return skipped_told(Skipped([], [], [], lost, []), ".")
+
+
 def media_among(sizes: dict[str, int]) -> tuple[list[str], Skipped]:
     """Return the names of the media files among those of `sizes_in`, in order, and of others."""
     files = files_among(sizes)
@@ -124,12 +131,13 @@ def media_among(sizes: dict[str, int]) -> tuple[list[str], Skipped]:
         is_hidden = any(part.startswith(".") for part in name.split("/"))
         if name.endswith("/"):
             place = None if is_hidden else skipped.shut
-        elif not kind_by_ending(PurePosixPath(name).name.lstrip(".")):
-            place = None if is_hidden or name not in files else skipped.other
         elif is_hidden:
-            place = skipped.hidden
+            is_medium = kind_by_ending(PurePosixPath(name).name.lstrip("."))
+            place = skipped.hidden if is_medium else None
         elif name not in files:
             place = skipped.no_file
+        elif not kind_by_ending(name):
+            place = skipped.other
         else:
             place = found if _can_be_named(name) else skipped.unfit
         if place is not None:

@@ -44,6 +44,7 @@ PASSING = frozenset(
     {
         *(errno.EIO, errno.ENODEV, errno.ENXIO),
         *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ECONNRESET),
+        *(errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ENETUNREACH),
         *(errno.EMFILE, errno.ENFILE),
     }
 )

@@ -215,7 +215,7 @@ class _Run:
         data = find_data(self.experiment, self.workspace, self.options.data)
         cache, over = self.workspace.cache, self.experiment.objective.over
         files = without_holdout(
-            manifest.read_manifest(data, self.experiment.data, cache=cache),
+            manifest.read_manifest_to_use(data, self.experiment.data, cache=cache),
             self.experiment.holdout,
         )
         where = Where(cache, self.finder.store, self.seats.devices[0], num_cores())

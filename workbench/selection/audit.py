@@ -22,7 +22,7 @@ import torch
 from workbench.console import say
 from workbench.data.facts import FactsStore
 from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
-from workbench.data.manifest import Manifest, read_manifest
+from workbench.data.manifest import Manifest, read_manifest_to_use
 from workbench.data.prepare import Prepared, prepare
 from workbench.data.prepared_report import require_classes, require_read
 from workbench.errors import StudyError
@@ -377,7 +377,7 @@ def _manifest(
             say(f"holdout: {line}")
         return manifest, own
     place = Path(info.data)
-    whole = read_manifest(place, experiment.data, cache=workspace.cache)
+    whole = read_manifest_to_use(place, experiment.data, cache=workspace.cache)
     # However the files that are left were dealt into splits and folds then.
     if labelled_files(without_holdout(whole, holdout).table) != labelled_files(searched.table):
         raise StudyError(

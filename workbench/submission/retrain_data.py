@@ -7,7 +7,7 @@ from pathlib import Path
 
 from workbench.data.dataset import check_data
 from workbench.data.holdout import without_holdout
-from workbench.data.manifest import read_manifest
+from workbench.data.manifest import read_manifest_to_use
 from workbench.data.prepare import Prepared, prepare
 from workbench.data.prepared_report import require_read
 from workbench.errors import BundleError, DataError
@@ -60,7 +60,7 @@ def retraining_data(
     where = Where(workspace.cache, finder.store, device, num_cores())
     holdout = experiment.holdout
     files = without_holdout(
-        read_manifest(data, experiment.data, cache=workspace.cache),
+        read_manifest_to_use(data, experiment.data, cache=workspace.cache),
         holdout if holdout and holdout.share else None,  # a folder takes nothing from these files
     )
     files = dealt(files, experiment, space, views, folder, data=data, finder=finder, where=where)
