@@ -126,6 +126,8 @@ def test_soups_of_another_study_are_told_with_it_and_by_their_own_trainings(
         f"Soup {soup.recipe} of two is the mean of the weights of trials 0 and 1 of two, which "
         "were trained as follows; it was not trained any further."
     ]
+    (lost,) = averages_told(one.folder, promoted, is_known=False)
+    assert lost.endswith("of trials 0 and 1 of two; it was not trained any further.")
     titles = ["trial 0", "trial 0", "trial 1"]
     assert [each.title for each in trained_models(one.folder, promoted, None)] == titles
     note(trials[1], "f" * 64)

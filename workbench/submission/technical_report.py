@@ -198,7 +198,7 @@ def _training(of: Reported) -> str:
     if of.refit:
         parts.insert(0, "Trained on the files of train and val together, the last epoch kept.")
     else:
-        parts[:0] = averages_told(of.folder, of.champion)
+        parts[:0] = averages_told(of.folder, of.champion, is_known=bool(of.models))
     return "\n\n".join(parts)
 
 

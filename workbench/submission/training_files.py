@@ -237,8 +237,10 @@ def _soups(folder: StudyFolder, champion: Champion, model: ModelFolder) -> dict[
     return {"soups": tuple(soups), "members": tuple((m.study, m.recipe) for m in members)}
 
 
-def averages_told(folder: StudyFolder, champion: Champion) -> list[str]:
+def averages_told(folder: StudyFolder, champion: Champion, *, is_known: bool = True) -> list[str]:
     """Return a sentence for each soup that the champion is, or has as a member.
+
+    `is_known` is whether the text below it tells how their trials were trained.
 
     None where the study of a member is gone.
     """
@@ -253,8 +255,8 @@ def averages_told(folder: StudyFolder, champion: Champion) -> list[str]:
         names = members_told(map(str, soup.numbers))
         told.append(
             f"{title_within(f'Soup {soup.recipe}', study, of=folder.name)} is the mean of the "
-            f"weights of {title_within(names, study, of=folder.name)}, which were trained as "
-            "follows; it was not trained any further."
+            f"weights of {title_within(names, study, of=folder.name)}"
+            f"{', which were trained as follows' * is_known}; it was not trained any further."
         )
     return told
 
