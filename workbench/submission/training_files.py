@@ -209,14 +209,13 @@ def _trained(
     for member in model.read_pack().members:
         own = folder.beside(member.study)
         if not own.path.is_dir():  # the pack has weights of its own
-            title = member.title_in(own.name)
-            found.append(_Trained(own, own.trial(member.recipe), title, ""))
+            found.append(_Trained(own, own.trial(member.recipe), member.title_in(own.name), ""))
             continue
         if member.soup:
             found += _averaged(own, member.recipe, member.title_in(folder.name))
             continue
-        code = _code_of(own, member.number, member.recipe)
-        title, files = f"trial {member.number}", own.trial(member.recipe)
+        title, code = f"trial {member.number}", _code_of(own, member.number, member.recipe)
+        files = own.trial(member.recipe)
         found.append(_Trained(own, files, title, code, member.weights_sha256))
     return found
 
@@ -228,9 +227,7 @@ def _soups(folder: StudyFolder, champion: Champion, model: ModelFolder) -> dict[
         return {"soups": (soup,), "members": ((folder.name, soup.recipe),)}
     members = model.read_pack().members if isinstance(model, PackFolder) else ()
     soups = [
-        _soup(_study(folder, one.study), one.recipe, one.title_in(folder.name))
-        for one in members
-        if one.soup
+        _soup(_study(folder, m.study), m.recipe, m.title_in(folder.name)) for m in members if m.soup
     ]
     if not soups:
         return {}
