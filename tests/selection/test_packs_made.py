@@ -32,7 +32,7 @@ from workbench.selection import packing
 from workbench.selection.champion import describe_champion, folds_told, read_champion
 from workbench.selection.leaderboard import as_table, rank
 from workbench.selection.operating_points import operating_points
-from workbench.selection.pack_promotion import promote_pack
+from workbench.selection.pack_promotion import against_in_words, promote_pack
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
 from workbench.selection.pack_summary import (
     decision_for_pack,
@@ -683,6 +683,38 @@ def test_a_pack_whose_members_were_trained_again_since_is_not_told_by_their_new_
     with pytest.raises(StudyError, match="have other scores than when it was made"):
         summarise_pack(made.folder, files)
     assert kept_pack(made.folder, None) is None
+
+
+def test_a_member_that_was_trained_again_to_the_same_value_is_another(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 2)
+    files, record = make_pack(made.folder, propose_pack(made.folder))
+    trial = made.folder.trial(record.members[0].recipe)
+    result = trial.read_result()
+    assert result is not None and result.weights_sha256 == ""
+    for noted in (hash_file(trial.weights), "f" * 64):
+        summarise_pack(made.folder, files)
+        trial.write_result(result.model_copy(update={"weights_sha256": noted}))
+    with pytest.raises(StudyError, match="have other scores than when it was made"):
+        summarise_pack(made.folder, files)
+
+
+def test_the_member_that_counts_most_is_told_with_its_study_where_that_is_another(
+    tmp_path: Path,
+) -> None:
+    first, other = MadeStudy(tmp_path, "first"), MadeStudy(tmp_path, "other")
+    for made in (first, other):
+        add_trials(made, 1)
+    ingredients = [Ingredient(made.folder, made.rows[0]) for made in (first, other)]
+    joint = MeanOfProbabilities(weights=(0.25, 0.75))
+    record = record_of(ingredients, joint, first.objective, num_trials=2)
+    record = record.model_copy(update={"best_single": 0})
+    end = "counts most in it; the best single trial was trial 0."
+    assert against_in_words(record, "first") == f"Trial 0 of other {end}"
+    own, of_other = record.members
+    soup = of_other.model_copy(update={"soup": (0, 1)})
+    record = record.model_copy(update={"members": (own, soup)})
+    assert against_in_words(record, "first") == f"Soup {soup.recipe} of other {end}"
 
 
 def test_a_trial_of_unknown_time_is_chosen_neither_alone_nor_as_what_a_pack_is_held_against(

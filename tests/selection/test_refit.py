@@ -84,39 +84,38 @@ def record(**changes: Any) -> RefitRecord:
 
 
 def test_the_value_is_carried_over_and_the_difference_is_told() -> None:
-    first, second, third = record().lines
+    first, second, third = record().lines("made")
     assert first == (
         "Trial 5 had auc 0.86000 on val; expected on new data of this kind 0.810 (0.700 to 0.900, "
         "95%)."
     )
     assert second.startswith("The refit was trained on 16 more files, those of val, and not")
     assert third.endswith("the last epoch had trial 5 0.84000 in place of 0.86000.")
-    told = record(num_folds=5, has_holdout=True).lines[3:]
+    told = record(num_folds=5, has_holdout=True).lines("made")[3:]
     assert "out of fold: 5 models" in told[0]
     # What an epoch was measured on is a fifth of what the value is of.
-    assert "measured, on the first fold alone, the last epoch" in record(num_folds=5).lines[2]
+    assert (
+        "measured, on the first fold alone, the last epoch" in record(num_folds=5).lines("made")[2]
+    )
     same = record().models[0].model_copy(update={"at_last_epoch": 0.86 - 1e-12})
-    assert len(record(models=(same,)).lines) == 2
+    assert len(record(models=(same,)).lines("made")) == 2
     assert "holdout was not touched" in told[1]
 
 
 def test_the_value_of_a_repeat_is_not_said_to_be_the_trials() -> None:
-    lines = record(is_repeat=True).lines
+    lines = record(is_repeat=True).lines("made")
     assert lines[0].startswith("The repeat of trial 5 had auc 0.86000 on val; ")
     assert lines[2].endswith("had the repeat of trial 5 0.84000 in place of 0.86000.")
 
 
-def test_members_of_two_studies_are_told_with_their_studies() -> None:
+def test_members_of_another_study_are_told_with_it() -> None:
     (first,) = record().models
     second = first.model_copy(update={"study": "other", "at_last_epoch": 0.8})
-    assert (
-        record(models=(first, second))
-        .lines[2]
-        .endswith(
-            "had trial 5 of made 0.84000 in place of 0.86000, trial 5 of other 0.80000 in place of "
-            "0.86000."
-        )
-    )
+    of_other = "trial 5 of other 0.80000 in place of 0.86000."
+    both = record(models=(first, second)).lines("made")[2]
+    assert both.endswith(f"had trial 5 0.84000 in place of 0.86000, {of_other}")
+    # All members may be of one study, which is another than that of the pack.
+    assert record(models=(second,)).lines("made")[2].endswith(f"had {of_other}")
 
 
 def test_a_refit_of_another_champion_is_none(tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def test_trials_that_break_a_constraint_are_not_told_to_have_ended_since(tmp_pat
 def test_samples_of_trainings_that_are_lost_are_not_told_to_be_none() -> None:
     of: Any = SimpleNamespace(models=())
     said = technical_report._extra_samples(of)
-    assert "None were generated" not in said and "is not known: a trial's folder is gone" in said
+    assert (
+        "None were generated" not in said and "is not known: a trial's folder is gone, or" in said
+    )
 
 
 def champion_pack(num_trials: int) -> Champion:

@@ -175,7 +175,7 @@ def refit(
         if as_json:
             typer.echo(made.model_dump_json(indent=2))
             return
-        typer.echo("\n".join(made.lines))
+        typer.echo("\n".join(made.lines(folder.name)))
         typer.echo(f"\nFolder: {folder.model(made.recipe).path}")
         typer.echo(f"\nNext: workbench export {folder.name} --refit --out bundle")
 

@@ -17,7 +17,7 @@ from workbench.parts.augment import Augment
 from workbench.parts.transfer import Transfer
 from workbench.searching.stray_runs import end_strays, end_strays_of_models
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackFolder
+from workbench.study.packs import PackFolder, title_within
 from workbench.study.records import (
     MADE_BY,
     REASON,
@@ -177,7 +177,7 @@ class StudyRuns:
             self.parent,
             number=model.number,
             uid=recipe.uid,
-            **_of_recipe(recipe, ", refit"),
+            **_of_recipe(recipe, title_within(", refit", model.study, of=self._folder.name)),
             tags={**self._about, **made_by, "workbench.refit_of": model.of},
             kind="refit",
         )

@@ -62,7 +62,7 @@ def promote_pack(
     champion = Champion(
         runner_up=RunnerUp(number=held.number, objective=held.mean) if held else None,
         margin=estimate.lead if estimate else None,
-        sentence=against_in_words(pack),
+        sentence=against_in_words(pack, folder.name),
         study=folder.name,
         number=None,
         recipe=uid,
@@ -86,8 +86,8 @@ def promote_pack(
     return champion
 
 
-def against_in_words(pack: PackRecord) -> str:
-    """Return which member counts most in a pack, and which trial it was held against."""
+def against_in_words(pack: PackRecord, study: str) -> str:
+    """Return which member counts most in a pack of `study`, and which trial it was held against."""
     weights = pack.spec.joint.weights
     most = pack.members[weights.index(max(weights))]
     if len(set(weights)) == 1:
@@ -95,7 +95,8 @@ def against_in_words(pack: PackRecord) -> str:
         and_soups = f" and {counted(soups, 'soup')}" if soups else ""
         said = f"It joins {len(pack.members) - soups} of {pack.num_trials} trials{and_soups}."
     else:
-        said = f"{most.title[0].upper()}{most.title[1:]} counts most in it."
+        title = most.title_in(study)
+        said = f"{title[0].upper()}{title[1:]} counts most in it."
     if pack.best_single is None:
         return said
     return f"{said[:-1]}; the best single trial was trial {pack.best_single}."

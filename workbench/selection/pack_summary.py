@@ -19,7 +19,7 @@ from workbench.selection.operating_points import (
     operating_points,
     rates_in_words,
 )
-from workbench.selection.packing import on_shared_slices
+from workbench.selection.packing import on_shared_slices, was_trained_again
 from workbench.selection.slice_values import CLEAN, main_slice
 from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
@@ -156,7 +156,9 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
     table, columns = _columns(folder, record)
     names = record.member_names(folder.name)
     value = _value(table, columns, record.spec.joint, record.objective)
-    if not math.isclose(value, result.objective, rel_tol=1e-4, abs_tol=1e-6):
+    is_same = math.isclose(value, result.objective, rel_tol=1e-4, abs_tol=1e-6)
+    # With other weights a member may reach the same value, and score single files otherwise.
+    if not is_same or any(was_trained_again(folder, one) for one in record.members):
         raise StudyError(
             f"The members of the pack in {files.path} have other scores than when it was made, as "
             "where they were trained again. `workbench pack` makes another."
@@ -318,11 +320,8 @@ def _columns(
         scores = _study_of(folder, member).trial(member.recipe).read_scores()
         labelled = scores[scores["target"] >= 0]
         tables.append(labelled)
-    titles = [
-        f"{member.title[0].upper()}{member.title[1:]} of {member.study}"
-        for member in record.members
-    ]
-    kept = on_shared_slices(tables, titles)
+    titles = [member.title_in(folder.name) for member in record.members]
+    kept = on_shared_slices(tables, [f"{title[0].upper()}{title[1:]}" for title in titles])
     columns = np.stack([table["score"].to_numpy(np.float64) for table in kept], axis=1)
     return kept[0][_SAMPLE], columns
 

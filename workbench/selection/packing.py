@@ -226,6 +226,12 @@ def _are_equal(some: pd.DataFrame, others: pd.DataFrame) -> bool:
     return some.reset_index(drop=True).equals(others.reset_index(drop=True))
 
 
+def was_trained_again(folder: StudyFolder, member: PackMember) -> bool:
+    """Say whether a member of a pack of `folder` has other weights by now than the pack has."""
+    files = folder.beside(member.study).trial(member.recipe)
+    return files.has_other_weights(member.weights_sha256)
+
+
 def _weights_hash(one: Ingredient) -> str:
     files = one.folder.trial(one.row.recipe)
     if not files.weights.is_file():

@@ -256,7 +256,7 @@ def _pack_as_of_now(folder: StudyFolder, champion: Champion, rows: Sequence[Tria
     if held is None:
         return champion
     now = better_by_now(folder, held.finalist, pack.best_single, rows, champion.objective)
-    said = [against_in_words(pack), now]
+    said = [against_in_words(pack, folder.name), now]
     return champion.model_copy(update={"sentence": " ".join(filter(None, said))})
 
 

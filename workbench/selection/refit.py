@@ -18,9 +18,9 @@ from workbench.parts.averages import SWAD
 from workbench.searching.devices import choose_seats
 from workbench.searching.mending import refit_runs
 from workbench.selection.champion import Champion, current_user, read_champion
-from workbench.selection.packing import join_tables, pack_tensors
+from workbench.selection.packing import join_tables, pack_tensors, was_trained_again
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackFolder, PackRecord
+from workbench.study.packs import PackFolder, PackRecord, title_within
 from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
 from workbench.study.since_begun import told_since_begun
@@ -40,10 +40,9 @@ class _Model:
     recipe: Recipe
     result: Result
 
-    @property
-    def title(self) -> str:
-        """What a person calls its refit."""
-        return f"refit of trial {self.number}"
+    def title_in(self, study: str) -> str:
+        """Return what a person calls the trial where `study` is spoken of."""
+        return title_within(f"trial {self.number}", self.folder.name, of=study)
 
 
 def refit_champion(
@@ -75,7 +74,7 @@ def refit_champion(
         champion = read_champion(folder)
         models = _models(folder, champion)
         recipes = [refitted(one.recipe, one.result) for one in models]
-        done, several = [], len({one.folder.name for one in models}) > 1
+        done = []
         for one, recipe in zip(models, recipes, strict=True):
             prepared = Prepared.load(one.folder.path)
             _require_whole(folder.refit(recipe.uid))
@@ -85,7 +84,7 @@ def refit_champion(
                 folder.refit(recipe.uid),
                 device=seats.devices[0],
                 num_threads=seats.num_threads,
-                title=one.title + f" of {one.folder.name}" * several,
+                title=f"refit of {one.title_in(folder.name)}",
                 store=workspace.weights,
                 cache=workspace.cache,
             )
@@ -171,7 +170,7 @@ def require_carried_over(folder: StudyFolder, champion: Champion, refit: RefitRe
     told.append(("has_holdout", refit.has_holdout, folder.experiment().holdout is not None))
     for one, model in zip(models, refit.models, strict=False):
         best, last = _best_and_last(one.result)
-        of_trial = f"of trial {one.number}"
+        of_trial = f"of {one.title_in(folder.name)}"
         told += [
             (f"objective {of_trial}", model.objective, best.objective),
             (f"last epoch {of_trial}", model.at_last_epoch, last.objective),
@@ -213,8 +212,8 @@ def _models(folder: StudyFolder, champion: Champion) -> list[_Model]:
     """Return the champion's model, or every member of its pack.
 
     Raises:
-        StudyError: it is a soup or has one, the study of a member is not here, or how a member
-            ended is not known.
+        StudyError: it is a soup or has one, the study of a member is not here, how a member ended
+            is not known, or it was trained again since.
         DamagedFileError: a record is gone or damaged.
     """
     if champion.is_soup:
@@ -226,15 +225,19 @@ def _models(folder: StudyFolder, champion: Champion) -> list[_Model]:
         return [_model(folder, champion.number, folder.trial(champion.recipe))]
     found = []
     for member in folder.pack(champion.recipe).read_pack().members:
-        own = folder
+        own, title = folder.beside(member.study), member.title_in(folder.name)
         if member.soup:
             raise StudyError(
-                f"The champion has {member.title} as a member, a mean of weights, which cannot be "
+                f"The champion has {title} as a member, a mean of weights, which cannot be "
                 "trained as one model. Promote a pack without soups to refit that, or submit the "
                 "champion."
             )
-        if member.study != folder.name:
-            own = StudyFolder(folder.path.parent / member.study)
+        if was_trained_again(folder, member):
+            raise StudyError(
+                f"The champion has {title} as a member, which has other weights by now, as where "
+                "it was trained again: that training was not chosen. Run `workbench pack "
+                f"{folder.name}` to choose anew."
+            )
         found.append(_model(own, member.number, own.trial(member.recipe)))
     return found
 
@@ -297,7 +300,7 @@ def _write_pack(
     place = folder.refit_pack(record.uid)
     if not place.path.is_dir():
         tables = [files.read_scores() for files in trained]
-        titles = [f"The refit of trial {member.number}" for member in members]
+        titles = [f"The refit of {member.title_in(folder.name)}" for member in pack.members]
         tensors = pack_tensors(record.spec, trained)
         with finished_folder(place.path) as path:
             part = PackFolder(path, record.uid)

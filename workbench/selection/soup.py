@@ -19,6 +19,7 @@ from workbench.files import finished, hash_file, sweep, write_text
 from workbench.folders import finished_folder
 from workbench.searching.devices import choose_seats
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
+from workbench.selection.registration import weights_of
 from workbench.selection.soup_scoring import Averaged, SoupScorer
 from workbench.selection.statistics import trial_auc_difference
 from workbench.study.alike import choosable_trials
@@ -101,7 +102,7 @@ def make_soup(
         chosen = choose_ingredients(folder, rows, objective, numbers)
         num_lost = 0 if numbers else _num_without_weights(folder, rows, chosen[0])
         scorer = SoupScorer(folder, prepared, chosen, device=device)
-        taken, tried = _choose(scorer, chosen, objective, greedy=greedy)
+        taken, tried = _choose(folder, scorer, chosen, objective, greedy=greedy)
         if len(taken) < 2:
             return MadeSoup(None, None, tried, objective, num_without_weights=num_lost)
         numbers_taken = {row.number for row in taken}
@@ -126,13 +127,19 @@ def make_soup(
 
 def _require_same_weights(folder: StudyFolder, soup: Soup, taken: Sequence[TrialRow]) -> None:
     """Refuse a soup that is there of trials that were trained again since, to other weights."""
-    values = {each.recipe: each.objective for each in soup.ingredients}
+    kept = {each.recipe: each for each in soup.ingredients}
     for row in taken:
-        now, then = objective_of(row), values.get(row.recipe, math.nan)
+        now, then = objective_of(row), kept[row.recipe].objective
+        why = ""
+        if folder.trial(row.recipe).has_other_weights(kept[row.recipe].weights_sha256):
+            why = "was trained again since"
         if not math.isclose(now, then, rel_tol=1e-4, abs_tol=1e-6):
+            why = (
+                f"had {then:.5f} when it was made, and has {now:.5f}, as where it was trained again"
+            )
+        if why:
             raise StudyError(
-                f"The soup of these trials is there, of other weights: trial {row.number} had "
-                f"{then:.5f} when it was made, and has {now:.5f}, as where it was trained again. "
+                f"The soup of these trials is there, of other weights: trial {row.number} {why}. "
                 f"Remove {folder.soup(soup.recipe).path}, and run `workbench soup` again."
             )
 
@@ -153,7 +160,12 @@ def _require_one_fold(folder: StudyFolder, prepared: Prepared) -> None:
 
 
 def _choose(
-    scorer: SoupScorer, ranked: Sequence[TrialRow], objective: Objective, *, greedy: bool
+    folder: StudyFolder,
+    scorer: SoupScorer,
+    ranked: Sequence[TrialRow],
+    objective: Objective,
+    *,
+    greedy: bool,
 ) -> tuple[Sequence[TrialRow], tuple[Ingredient, ...]]:
     """Return the trials that are averaged, and all that were tried, both best first."""
     with_it: dict[int, float] = {}
@@ -171,6 +183,7 @@ def _choose(
             recipe=row.recipe,
             objective=objective_of(row),
             with_it=with_it.get(row.number),
+            weights_sha256=weights_of(folder, row.recipe),
         )
         for row in ranked
     )

@@ -52,10 +52,11 @@ class PackMember(Frozen):
     ms_per_file: float | None = None
     """What scoring took of a file by it, from its stored views on; unknown of older versions."""
 
-    @property
-    def title(self) -> str:
-        """What a person calls it within its study: `trial 5`, or `soup 1f0c...`."""
-        return title_of(None if self.soup else self.number, self.recipe, is_soup=bool(self.soup))
+    def title_in(self, study: str) -> str:
+        """Return what a person calls it where `study` is spoken of; see `title_within`."""
+        number = None if self.soup else self.number
+        title = title_of(number, self.recipe, is_soup=bool(self.soup))
+        return title_within(title, self.study, of=study)
 
 
 class FinalistHeld(Frozen):
@@ -203,6 +204,14 @@ def member_name(study: str, number: int, uid: str, soup: Sequence[int], *, of: s
     """Return what a person calls a member of a pack of the study `of`: `5`, `other:5`."""
     name = title_of(None if soup else number, uid, is_soup=bool(soup)).removeprefix("trial ")
     return name if study == of else f"{study}:{name}"
+
+
+def title_within(title: str, study: str, *, of: str) -> str:
+    """Return what a person calls a model where the study `of` is spoken of: `trial 5 of other`.
+
+    Two studies have a trial of one number.
+    """
+    return title if study == of else f"{title} of {study}"
 
 
 def members_told(names: Iterable[str]) -> str:

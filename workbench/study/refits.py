@@ -13,6 +13,7 @@ from workbench.data.dataset import NAME
 from workbench.errors import StudyError
 from workbench.files import write_text
 from workbench.study.folder import StudyFolder
+from workbench.study.packs import title_within
 from workbench.trial.recipe import Objective
 from workbench.validation import read_record
 from workbench.values import Frozen
@@ -97,9 +98,11 @@ class RefitRecord(Frozen):
         """What a person calls the model that the values are of."""
         return f"{'the repeat of ' * self.is_repeat}{self.title}"
 
-    @property
-    def lines(self) -> list[str]:
-        """Return what it is worth, as far as that is known, a sentence each."""
+    def lines(self, study: str) -> list[str]:
+        """Return what it is worth, as far as that is known, a sentence each.
+
+        `study` is the one whose champion it is of: a member may be a trial of another.
+        """
         metric = self.objective.metric
         said = f"{self.champion[0].upper()}{self.champion[1:]} had {metric} {self.value:.5f}"
         said += f" on {self.objective.place}"
@@ -111,7 +114,7 @@ class RefitRecord(Frozen):
             f"{said}.",
             f"The refit was trained on {self.num_more} more files, those of val, and not measured: "
             "no labelled file is left for that, so the value is carried over.",
-            *filter(None, [self._last_epoch]),
+            *filter(None, [self._last_epoch(study)]),
         ]
         if self.num_folds > 1:
             lines.append(
@@ -127,13 +130,11 @@ class RefitRecord(Frozen):
             )
         return lines
 
-    @property
-    def _last_epoch(self) -> str:
+    def _last_epoch(self, study: str) -> str:
         """Return what keeping the last epoch cost where it was measured; empty if nothing."""
-        several = len({one.study for one in self.models}) > 1
         values = [
             (
-                f"trial {one.number}{f' of {one.study}' * several}",
+                title_within(f"trial {one.number}", one.study, of=study),
                 f"{one.at_last_epoch:.5f}",
                 f"{one.objective:.5f}",
             )

@@ -41,6 +41,9 @@ class Ingredient(Frozen):
     with_it: float | None = None
     """The objective of the soup with it, where the choice was greedy; not of the first."""
 
+    weights_sha256: str = ""
+    """Of its file of weights; unknown of older versions."""
+
 
 class Soup(Frozen):
     """What a soup is made of, as its folder keeps it."""

@@ -17,9 +17,9 @@ from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
 from workbench.selection.champion import Champion
 from workbench.selection.refit import carried_over
-from workbench.study.packs import PACK_FILE, member_name
+from workbench.study.packs import PACK_FILE, member_name, title_within
 from workbench.study.refits import RefitRecord
-from workbench.study.soups import Soup
+from workbench.study.soups import Ingredient, Soup
 from workbench.submission.contents import Contents
 from workbench.submission.places import MANIFEST, MODEL, WEIGHTS
 from workbench.submission.training_record import RECORD
@@ -66,6 +66,7 @@ class _Training(_Some):
     uid: str
     value: float | None
     recipe: _Recipe
+    weights_sha256: str = ""
 
 
 class _Trainings(_Some):
@@ -89,6 +90,7 @@ class _Member(_Some):
     recipe: str
     soup: tuple[int, ...] = ()
     objective: float
+    weights_sha256: str = ""
 
 
 class _Pack(_Some):
@@ -205,23 +207,24 @@ def _of_trainings(
 ) -> Iterator[_Fact]:
     """Yield which trainings it comes from, and what each came to."""
     soups = {soup.recipe: soup for soup in record.soups}
-    told: list[tuple[str, str, str, str, float | None]] = []
+    told: list[tuple[str, str, str, str, float | None, str]] = []
     if refit:
         yield from _of_refit(record, champion, refit)
         told += [
-            (REFIT, one.study, one.recipe, f"refit of trial {one.number}", None)
+            (REFIT, one.study, one.recipe, f"refit of trial {one.number}", None, "")
             for one in refit.models
         ]
     elif pack:
         told += [
-            (PACK_FILE, one.study, one.recipe, f"trial {one.number}", one.objective)
-            for one in pack.members
-            if not one.soup
+            (PACK_FILE, each.study, each.recipe, *_of_trial(each))
+            for each in pack.members
+            if not each.soup
         ]
         for one in pack.members:
             if one.soup:
                 numbers = soups[one.recipe].numbers if one.recipe in soups else []
-                yield PACK_FILE, f"trials of soup {one.recipe}", [*one.soup], RECORD, numbers
+                title = title_within(f"soup {one.recipe}", one.study, of=champion.study)
+                yield PACK_FILE, f"trials of {title}", [*one.soup], RECORD, numbers
     else:
         objective = _as_scored(record.first.recipe.told, champion)
         yield _CHAMPION, "objective", champion.objective, RECORD, objective
@@ -231,25 +234,33 @@ def _of_trainings(
             yield _CHAMPION, "choice of them", champion.soup, RECORD, soup.chosen
         elif not champion.is_soup:
             title = f"repeat of {champion.title}" if champion.repeats else champion.title
-            told.append((_CHAMPION, champion.study, champion.recipe, title, champion.value))
+            told.append((_CHAMPION, champion.study, champion.recipe, title, champion.value, ""))
     for study, uid in record.members:
         told += [
-            (RECORD, study, one.recipe, f"trial {one.number}", one.objective)
-            for one in (soups[uid].ingredients if uid in soups else ())
+            (RECORD, study, part.recipe, *_of_trial(part))
+            for part in (soups[uid].ingredients if uid in soups else ())
         ]
     if pack:
         members = [uid for _, uid in record.members] or [one.uid for one in record.models]
         yield PACK_FILE, "members", [one.recipe for one in pack.members], RECORD, members
     trained = {(one.study, one.uid): one for one in record.models}
-    for name, study, uid, title, value in told:
+    for name, study, uid, title, value, weights in told:
         training = trained.get((study, uid))
         yield name, f"title of {uid}", title, RECORD, training.title if training else None
+        whole = title_within(title, study, of=champion.study)
         if training and value is not None:
-            yield name, f"value of {title}", value, RECORD, training.value
+            yield name, f"value of {whole}", value, RECORD, training.value
+        if training and weights and training.weights_sha256:  # older versions noted none
+            yield name, f"weights of {whole}", weights, RECORD, training.weights_sha256
     if record.repeats:
         values = {one.value for one in (*record.models, *record.repeats)}
         for value in champion.repeats:
             yield _CHAMPION, "value of a repeat", value, RECORD, value if value in values else None
+
+
+def _of_trial(one: _Member | Ingredient) -> tuple[str, float, str]:
+    """Return the title of a trial in a pack or a soup, its value, and what its weights were."""
+    return f"trial {one.number}", one.objective, one.weights_sha256
 
 
 def _of_refit(record: _Trainings, champion: Champion, refit: RefitRecord) -> Iterator[_Fact]:
@@ -264,8 +275,9 @@ def _of_refit(record: _Trainings, champion: Champion, refit: RefitRecord) -> Ite
         yield REFIT, f"origin of {one.recipe}", one.of, RECORD, about.of if about else None
         if about and about.history:
             best = (min if refit.objective.direction == "minimize" else max)(about.history)
-            yield REFIT, f"value of trial {one.number}", one.objective, RECORD, best
-            last = f"last epoch of trial {one.number}"
+            title = title_within(f"trial {one.number}", one.study, of=champion.study)
+            yield REFIT, f"value of {title}", one.objective, RECORD, best
+            last = f"last epoch of {title}"
             yield REFIT, last, one.at_last_epoch, RECORD, about.history[-1]
             if champion.number is not None and champion.num_folds == 1:
                 yield _CHAMPION, "value", champion.value, RECORD, best

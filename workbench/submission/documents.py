@@ -131,7 +131,7 @@ def readme(
     worth = (as_text(champion.unseen), told, as_text(" ".join(_worth(champion))))
     said_of_worth = " ".join(filter(None, worth))
     said_of_scores = f"\n\n{calibrated}" if calibrated else ""
-    said_of_refit = f"\n\n{' '.join(refit.lines)}" if refit else ""
+    said_of_refit = f"\n\n{' '.join(refit.lines(champion.study))}" if refit else ""
     return f"""\
 # {champion.study}: {champion.title}
 

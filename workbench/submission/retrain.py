@@ -40,7 +40,12 @@ from workbench.submission.retrain_checks import (
     why_not_bits,
 )
 from workbench.submission.retrain_data import has_same_test, other_orders, retraining_data
-from workbench.submission.training_record import TrainedModel, TrainingRecord, read_training
+from workbench.submission.training_record import (
+    TrainedModel,
+    TrainingRecord,
+    read_training,
+    told_apart,
+)
 from workbench.submission.verify import check_bundle
 from workbench.trial.in_process import train_here
 from workbench.trial.result import TrialFolder
@@ -101,7 +106,7 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
     tags = code_tags()
     _require_version(bundle, record, tags["version.workbench"])
     repeats = record.repeats if how.all_seeds else ()
-    trained = record.told_apart([*record.models, *repeats])
+    trained = told_apart([*record.models, *repeats], contents.study)
     checks = [_program(record, tags), check_documents(bundle, contents)]
     checks.append(_starts(trained, how.store))
     _begin(out, bundle)

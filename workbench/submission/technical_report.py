@@ -21,6 +21,7 @@ from workbench.selection.leaderboard import chosen_among, complete_trials
 from workbench.selection.pack_costs import packed_from
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import looks_elsewhere, read_looks, value_of
+from workbench.study.packs import title_within
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.refits import RefitRecord
 from workbench.submission.broken_constraints import broken_constraints
@@ -35,6 +36,7 @@ from workbench.trial.recipe import is_of
 REPORT = "TECHNICAL_REPORT.md"
 
 _TO_FILL_IN = "*(to be filled in by you)*"
+_LOST = "a trial's folder is gone, or has other weights by now"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ def _summary(of: Reported) -> str:
         *(f"- {line}" for line in _expected(champion)),
     ]
     if of.refit:
-        lines += [f"- What is exported is its refit. {line}" for line in of.refit.lines[1:2]]
+        line = of.refit.lines(of.folder.name)[1]
+        lines.append(f"- What is exported is its refit. {line}")
     return "\n".join(lines)
 
 
@@ -177,9 +180,7 @@ def _start(spec: ModelSpec) -> str:
 
 
 def _training(of: Reported) -> str:
-    parts = (
-        [] if of.models else ["How all of it was trained is not known: a trial's folder is gone."]
-    )
+    parts = [] if of.models else [f"How all of it was trained is not known: {_LOST}."]
     for one in of.models:
         training = one.recipe.training.model_dump(mode="json", exclude={"augment", "copies"})
         rows = [[key, _shown(value)] for key, value in training.items()]
@@ -197,13 +198,12 @@ def _training(of: Reported) -> str:
     if of.refit:
         parts.insert(0, "Trained on the files of train and val together, the last epoch kept.")
     else:
-        parts[:0] = averages_told(of.folder, of.champion)
+        parts[:0] = averages_told(of.folder, of.champion, is_known=bool(of.models))
     return "\n\n".join(parts)
 
 
 def _title(of: Reported, one: TrainedModel) -> str:
-    """Return what a person calls a model: two studies of a pack have a trial of one number."""
-    return one.title if one.study == of.folder.name else f"{one.title} of {one.study}"
+    return title_within(one.title, one.study, of=of.folder.name)
 
 
 def _augment(one: TrainedModel) -> str:
@@ -299,14 +299,14 @@ def _results(of: Reported) -> str:
         parts.append("No audit of this study looked at the holdout yet (`workbench audit`).")
     if elsewhere := looks_elsewhere(of.folder):
         parts.append(f"Other studies looked at the same holdout: {elsewhere}.")
-    parts += of.refit.lines if of.refit else []
+    parts += of.refit.lines(of.folder.name) if of.refit else []
     return "\n\n".join(filter(None, [*parts, of.calibrated]))
 
 
 def _extra_samples(of: Reported) -> str:
     said = "None were generated: every training file is one that the data hold."
     if not of.models:
-        said = "Whether any were generated is not known: a trial's folder is gone."
+        said = f"Whether any were generated is not known: {_LOST}."
     if _fakes_made(of):
         said = "Fakes were made of real training files; every other file is one that the data hold."
     lines = [f"- {_title(of, one)}: {_augment(one)}" for one in of.models] or ["- not known"]

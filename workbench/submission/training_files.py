@@ -4,7 +4,7 @@ import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -19,9 +19,10 @@ from workbench.searching.fold_data import FOLDS
 from workbench.selection.champion import Champion
 from workbench.selection.finalists import Finalist, Finalists, read_finalists
 from workbench.selection.leaderboard import complete_trials
+from workbench.selection.packing import was_trained_again
 from workbench.space.experiment import PLACES
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackFolder, members_told
+from workbench.study.packs import PackFolder, members_told, title_within
 from workbench.study.provenance import code_tags
 from workbench.study.records import MADE_BY, read_study
 from workbench.study.refits import RefitRecord
@@ -51,7 +52,7 @@ def trained_models(
     """Return the trainings of what is exported: of its model, or of each trial that it joins.
 
     A pack or a soup has weights of its own: where the folder of a trial is gone, or the study of a
-    member, a line says so, and there are none.
+    member, or has other weights by now, a line says so, and there are none.
 
     Args:
         folder: The study.
@@ -64,14 +65,13 @@ def trained_models(
     """
     model = folder.model(refit.recipe if refit else champion.recipe)
     trained = _trained(folder, champion, refit, model)
-    lost = (f"{files.path} ({title})" for _, files, title, _ in trained if not files.path.is_dir())
-    if gone := [*dict.fromkeys(lost)]:
+    if lost := _lost(folder, model, trained):
         say(
-            f"warning: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone, so nothing says "
-            f"how all of {champion.title} was trained: the bundle has no {TRAIN_PROGRAM}."
+            f"warning: {lost}, so nothing says how all of {champion.title} was trained: the bundle "
+            f"has no {TRAIN_PROGRAM}."
         )
         return ()
-    models = (_model(*one) for one in trained)
+    models = (_model(one.folder, one.files, one.title, one.code) for one in trained)
     # A trial may be a member of a pack and in a soup that is another.
     return tuple({(one.study, one.uid): one for one in models}.values())
 
@@ -142,8 +142,41 @@ def write_training(
     return record.wheel
 
 
-_Trained = tuple[StudyFolder, TrialFolder, str, str]
-"""A study, the files of one of its models, its title, and the hash of the code that trained it."""
+class _Trained(NamedTuple):
+    """A trained model of a study."""
+
+    folder: StudyFolder
+    files: TrialFolder
+    title: str
+    code: str
+    """The hash of the code that trained it."""
+
+    weights: str = ""
+    """The SHA-256 of its weights as a pack or a soup has them; empty where nothing tells."""
+
+    def told(self, study: str) -> str:
+        """Return where it is and what it is, where `study` is spoken of."""
+        return f"{self.files.path} ({title_within(self.title, self.folder.name, of=study)})"
+
+
+def _lost(folder: StudyFolder, model: ModelFolder, trained: Sequence[_Trained]) -> str:
+    """Return which models' trainings nothing tells any more, and why, as a clause; may be empty."""
+    members = model.read_pack().members if isinstance(model, PackFolder) else ()
+    gone = [one.told(folder.name) for one in trained if not one.files.path.is_dir()]
+    other = [one.told(folder.name) for one in trained if one.files.has_other_weights(one.weights)]
+    other += [
+        f"{folder.beside(one.study).soup(one.recipe).path} ({one.title_in(folder.name)})"
+        for one in members
+        if one.soup and was_trained_again(folder, one)
+    ]
+    clauses = []
+    for names, one, several in (
+        (gone, "is gone", "are gone"),
+        (other, "has other weights by now", "have other weights by now"),
+    ):
+        if names := [*dict.fromkeys(names)]:
+            clauses.append(f"{', '.join(names)} {one if len(names) == 1 else several}")
+    return ", and ".join(clauses)
 
 
 def _trained(
@@ -152,11 +185,18 @@ def _trained(
     """Return the trained model that is exported, or every trial in the pack or soup."""
     if refit:
         code = refit.made_by.get("code_hash", "")
-        # The data are those of the study that it was trained on, which may be another's.
-        several = [(_study(folder, one.study), one.recipe, one.number) for one in refit.models]
+        parts = model.read_pack().members if isinstance(model, PackFolder) else ()
+        known = [one.weights_sha256 for one in parts] or [""]
         return [
-            (own, folder.refit(uid), f"refit of trial {number}", code)
-            for own, uid, number in several
+            # The data are those of the study that it was trained on, which may be another's.
+            _Trained(
+                _study(folder, one.study),
+                folder.refit(one.recipe),
+                f"refit of trial {one.number}",
+                code,
+                weights,
+            )
+            for one, weights in zip(refit.models, known, strict=True)
         ]
     if champion.is_soup:
         return _averaged(folder, champion.recipe, champion.title)
@@ -164,18 +204,19 @@ def _trained(
         number = champion.number or 0
         title = champion.title if not champion.repeats else f"repeat of trial {number}"
         code = _code_of(folder, number, champion.recipe)
-        return [(folder, folder.trial(champion.recipe), title, code)]
+        return [_Trained(folder, folder.trial(champion.recipe), title, code)]
     found = []
     for member in model.read_pack().members:
         own = folder.beside(member.study)
         if not own.path.is_dir():  # the pack has weights of its own
-            found.append((own, own.trial(member.recipe), f"{member.title} of {own.name}", ""))
+            found.append(_Trained(own, own.trial(member.recipe), member.title_in(own.name), ""))
             continue
         if member.soup:
-            found += _averaged(own, member.recipe, member.title)
+            found += _averaged(own, member.recipe, member.title_in(folder.name))
             continue
-        code = _code_of(own, member.number, member.recipe)
-        found.append((own, own.trial(member.recipe), f"trial {member.number}", code))
+        title, code = f"trial {member.number}", _code_of(own, member.number, member.recipe)
+        files = own.trial(member.recipe)
+        found.append(_Trained(own, files, title, code, member.weights_sha256))
     return found
 
 
@@ -185,14 +226,18 @@ def _soups(folder: StudyFolder, champion: Champion, model: ModelFolder) -> dict[
         soup = _soup(folder, champion.recipe, champion.title)
         return {"soups": (soup,), "members": ((folder.name, soup.recipe),)}
     members = model.read_pack().members if isinstance(model, PackFolder) else ()
-    soups = [_soup(_study(folder, m.study), m.recipe, m.title) for m in members if m.soup]
+    soups = [
+        _soup(_study(folder, m.study), m.recipe, m.title_in(folder.name)) for m in members if m.soup
+    ]
     if not soups:
         return {}
     return {"soups": tuple(soups), "members": tuple((m.study, m.recipe) for m in members)}
 
 
-def averages_told(folder: StudyFolder, champion: Champion) -> list[str]:
+def averages_told(folder: StudyFolder, champion: Champion, *, is_known: bool = True) -> list[str]:
     """Return a sentence for each soup that the champion is, or has as a member.
+
+    `is_known` is whether the text below it tells how their trials were trained.
 
     None where the study of a member is gone.
     """
@@ -200,12 +245,17 @@ def averages_told(folder: StudyFolder, champion: Champion) -> list[str]:
     members = model.read_pack().members if isinstance(model, PackFolder) else ()
     if not all(folder.beside(member.study).path.is_dir() for member in members):
         return []
-    soups = _soups(folder, champion, folder.model(champion.recipe)).get("soups", ())
-    return [
-        f"Soup {soup.recipe} is the mean of the weights of {members_told(map(str, soup.numbers))}, "
-        "which were trained as follows; it was not trained any further."
-        for soup in soups
-    ]
+    soups = _soups(folder, champion, model).get("soups", ())
+    studies = [one.study for one in members if one.soup] or [folder.name]
+    told = []
+    for soup, study in zip(soups, studies, strict=False):
+        names = members_told(map(str, soup.numbers))
+        told.append(
+            f"{title_within(f'Soup {soup.recipe}', study, of=folder.name)} is the mean of the "
+            f"weights of {title_within(names, study, of=folder.name)}"
+            f"{', which were trained as follows' * is_known}; it was not trained any further."
+        )
+    return told
 
 
 def _soup(folder: StudyFolder, uid: str, title: str) -> Soup:
@@ -221,10 +271,15 @@ def _soup(folder: StudyFolder, uid: str, title: str) -> Soup:
 def _averaged(folder: StudyFolder, uid: str, title: str) -> list[_Trained]:
     """Return the trials whose weights a soup averages."""
     soup = _soup(folder, uid, title)
-    several = [(one.number, one.recipe) for one in soup.ingredients]
     return [
-        (folder, folder.trial(uid), f"trial {number}", _code_of(folder, number, uid))
-        for number, uid in several
+        _Trained(
+            folder,
+            folder.trial(one.recipe),
+            f"trial {one.number}",
+            _code_of(folder, one.number, one.recipe),
+            one.weights_sha256,
+        )
+        for one in soup.ingredients
     ]
 
 

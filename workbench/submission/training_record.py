@@ -16,6 +16,7 @@ from workbench.data.out_of_fold import FOLD
 from workbench.errors import BundleError, DamagedFileError
 from workbench.parts.pack_spec import PackSpec
 from workbench.scoring.slices import TEST
+from workbench.study.packs import title_within
 from workbench.study.soups import Soup
 from workbench.trial.environment import Environment
 from workbench.trial.recipe import Objective, Recipe
@@ -144,14 +145,13 @@ class TrainingRecord(Frozen):
             raise ValueError("a member is of no training")
         return self
 
-    def told_apart(self, models: Sequence[TrainedModel]) -> list[TrainedModel]:
-        """Return models with their studies named in their titles, if this has several.
 
-        Two studies have a trial of one number.
-        """
-        if len({one.study for one in self.models}) == 1:
-            return [*models]
-        return [one.model_copy(update={"title": f"{one.title} of {one.study}"}) for one in models]
+def told_apart(models: Sequence[TrainedModel], study: str) -> list[TrainedModel]:
+    """Return trainings of the model of `study` with their studies in their titles, if others."""
+    titles = [title_within(one.title, one.study, of=study) for one in models]
+    return [
+        one.model_copy(update={"title": title}) for one, title in zip(models, titles, strict=True)
+    ]
 
 
 def _plain(name: str) -> str:
@@ -170,8 +170,8 @@ def read_training(bundle: Path) -> TrainingRecord:
     if not path.exists():
         raise BundleError(
             f"{bundle} holds no {RECORD}: an older version wrote it, or its study had lost the "
-            "table of its data or the folder of a trial. Run `workbench search` for the study, and "
-            "export it again."
+            "table of its data or the folder of a trial, or a trial was trained again since. Run "
+            "`workbench search` for the study, and export it again."
         )
     try:
         return read_record(TrainingRecord, path, remedy="Export the bundle again.")

@@ -188,6 +188,13 @@ class ModelFolder:
             if wanted and hash_file(file) != wanted:
                 raise DamagedFileError(f"{file} is not what the trial wrote. {_PUT_BACK}")
 
+    def has_other_weights(self, sha256: str) -> bool:
+        """Say whether it was trained again since its weights had this SHA-256, as far as noted."""
+        result = self.kept_result()
+        if result is None or not sha256:
+            return False
+        return result.state != "complete" or result.weights_sha256 not in ("", sha256)
+
     def is_whole(self) -> bool:
         """Return whether record and weights are there and what was written, as far as noted.
 
