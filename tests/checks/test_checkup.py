@@ -226,6 +226,14 @@ def test_what_a_trial_makes_of_a_file_without_its_views_is_told(tmp_path: Path) 
         "one that reads none of that scores neutral arrays in their place, which tells nothing of "
         "them."
     )
+    assert "try them again by `workbench prepare --retry`" in found.remedy
+
+
+def test_a_file_of_which_nothing_could_be_made_may_be_tried_again(tmp_path: Path) -> None:
+    data = clean_data()
+    nothing_decodes(data)
+    (found,) = checkup(data, tmp_path).findings
+    assert found.remedy.startswith("Try them again by `workbench prepare --retry`")
 
 
 def _says(sentence: str, pattern: str) -> bool:

@@ -15,10 +15,12 @@ from tests.selection.test_refit import record
 from tests.submission.made_study import TEMPLATE, VIEWS, TrainedStudy
 from workbench.data.facts import FactsStore
 from workbench.data.prepared_table import read_prepared_table, write_prepared_table
+from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import BundleError, DamagedFileError, DataError, RuleError, StudyError
 from workbench.errors import told as told_of
 from workbench.files import hash_file, read_json, write_json, write_text
 from workbench.media.facts import Facts
+from workbench.media.mel import Mel
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.weights import Weights
 from workbench.selection.champion import read_champion, require_number, write_champion
@@ -370,15 +372,17 @@ def test_a_failure_on_the_way_leaves_no_half_bundle(
 
 
 NEUTRAL = (
-    "3 of the 7 test files got a neutral score, that of a grey picture or silence, since nothing "
-    "of them could be decoded. The first is 'broken.mp4' ("
+    "3 of the 7 test files got a neutral score, that of a grey picture or silence, since they "
+    "could not be decoded when they were scored. The first is 'broken.mp4' ("
 )
 
 
 def test_neutral_scores_are_counted_and_too_many_are_refused(
     study: TrainedStudy, bundle: Bundle, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match=r"Over 1% are too many.*--allow-missing") as caught:
+    with pytest.raises(
+        DataError, match=r"Over 1% are too many.*--allow-missing.*predict"
+    ) as caught:
         export(study.folder, tmp_path / "out")
     assert str(caught.value).startswith(NEUTRAL)
     assert not (tmp_path / "out").exists()
@@ -473,11 +477,28 @@ def test_what_a_member_of_another_study_saw_of_a_file_is_told(own_study: StudyFo
     write_prepared_table(table.assign(**{"row.mel": 1}), own_study.manifest)
     trial = the_trial(own_study)
     recipe = trial.read_recipe()
-    mel = {"mel": recipe.model.views["mel"]}
+    mel = {"mel": Mel(num_mels=16, image_px=48)}
     trained = [(own_study.name, recipe), (other.name, recipe.replaced(views=mel))]
     found = find_scored_files(own_study, trial, trained, ["t0.mp4", "mute.mp4"])
     assert [file.neutral for file in found] == ["no", "partly"]
     assert found[1].why.startswith("mel: ")
+
+
+def test_a_file_that_one_member_alone_had_counts_as_neutral(own_study: StudyFolder) -> None:
+    # The other study began while the decoder died on a file.
+    other = StudyFolder(shutil.copytree(own_study.path, own_study.path.parent / "other"))
+    table = read_prepared_table(other.manifest)
+    table.loc[table["name"] == "t0.mp4", "row.mel"] = NEUTRAL_ROW
+    table.loc[table["name"] == "t0.mp4", "reason.mel"] = "the decoder died"
+    write_prepared_table(table, other.manifest)
+    trial = the_trial(own_study)
+    recipe = trial.read_recipe()
+    names = ["t0.mp4", "t1.mp4", "mute.mp4"]
+    trained = [(own_study.name, recipe), (other.name, recipe)]
+    first, *rest = find_scored_files(own_study, trial, trained, names)
+    assert first.neutral == "wholly"
+    assert first.why == "only some members had it when they scored it: mel: the decoder died"
+    assert [file.neutral for file in rest] == ["no", "partly"]
 
 
 @pytest.mark.parametrize(("count", "is_refused"), [(1, False), (2, True)])

@@ -15,13 +15,14 @@ from tests.commands import ENVIRONMENT, WAIT_S
 from tests.selection.studies import row
 from tests.submission.made_study import TrainedStudy
 from workbench.data.prepare import Prepared
-from workbench.files import write_text
+from workbench.files import hash_file, write_text
 from workbench.parts.joint import LinearOfLogits
 from workbench.selection.champion import read_champion
 from workbench.selection.packing import Ingredient, record_of, write_pack
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder
 from workbench.submission.bundle import export
+from workbench.submission.scored_files import read_scored_files
 from workbench.trial.recipe import Recipe
 from workbench.trial.train import run_trial
 
@@ -50,6 +51,24 @@ def test_a_pack_gives_the_same_numbers_where_the_project_is_not_installed(
     assert list(found) == names
     assert list(found.values()) == pytest.approx(stored[names].tolist(), abs=1e-5)
     assert len({round(value, 6) for value in found.values()}) > 1
+
+
+def test_a_file_that_members_scored_unlike_is_no_score_of_the_pack(
+    own_study: StudyFolder, tmp_path: Path
+) -> None:
+    # As up to version 0.2, where a study went on once a file that had failed could be read.
+    early = own_study.trial(read_champion(own_study).recipe)
+    scores, result = early.read_scores(), early.read_result()
+    assert result is not None
+    early.write_scores(scores.assign(neutral=scores["neutral"] | (scores["name"] == "t0.mp4")))
+    early.write_result(result.model_copy(update={"scores_sha256": hash_file(early.scores)}))
+    promoted_pack(own_study)
+    bundle = export(own_study, tmp_path / "bundle", allow_missing=True)
+    files = {file.name: file for file in read_scored_files(bundle.path)}
+    assert files["t0.mp4"].neutral == "wholly"
+    assert files["t0.mp4"].why == "only some members had it when they scored it"
+    assert (files["t1.mp4"].neutral, files["mute.mp4"].neutral) == ("no", "partly")
+    assert "4 of the 7 test files got a neutral score" in bundle.neutral.sentence
 
 
 def promoted_pack(folder: StudyFolder) -> PackFolder:

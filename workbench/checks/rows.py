@@ -67,7 +67,8 @@ def undecodable(prepared: Prepared) -> Iterator[Finding]:
             "warning",
             f"{counted(len(lost), 'labelled file')} of {len(there):,} of which nothing could be "
             f"made ({_by_split(lost)}); the first: {_reason(lost, next(iter(prepared.views)))}.",
-            "Get them again, or convert them: they teach nothing and are left out of every score.",
+            "Try them again by `workbench prepare --retry`; if that fails too, get them again, or "
+            "convert them. They teach nothing and are left out of every score.",
             [[path] for path in lost["path"]],
         )
     for view in prepared.views:
@@ -83,10 +84,11 @@ def undecodable(prepared: Prepared) -> Iterator[Finding]:
                 "note",
                 f"{counted(len(bad), 'file')} of {len(there):,} {verb} no {view} ({said}; "
                 f"{_by_split(bad)}); the first: {_reason(bad, view)}.",
-                "Play some of them: if they are fine elsewhere, convert them; otherwise they are "
-                "used as they are, so that all trials are ranked on the same files: a trial goes "
-                "by what else they have, and one that reads none of that scores neutral arrays in "
-                "their place, which tells nothing of them.",
+                "Play some of them: if they are fine elsewhere, try them again by `workbench "
+                "prepare --retry`, or convert them; otherwise they are used as they are, so that "
+                "all trials are ranked on the same files: a trial goes by what else they have, and "
+                "one that reads none of that scores neutral arrays in their place, which tells "
+                "nothing of them.",
                 [[path] for path in bad["path"]],
             )
 

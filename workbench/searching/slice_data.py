@@ -25,6 +25,7 @@ from workbench.files import write_json
 from workbench.scoring.slices import CLUSTERS, families_of
 from workbench.screening.clusters import describe_clusters, find_clusters, with_clusters
 from workbench.screening.probe import Where
+from workbench.searching.as_begun import as_begun
 from workbench.searching.new_study import keep_data
 from workbench.space.experiment import Experiment
 from workbench.space.space import SampledConfig, Space
@@ -57,9 +58,11 @@ def with_made_slices(
         ConfigError: the experiment names a degradation or a family of slices that there is not, or
             a labelled folder is the holdout.
         DataError: see `prepare.prepare`.
-        StudyError: the study began with other labelled folders.
+        StudyError: the study began with other labelled folders, or see `as_begun`.
     """
     _require_unlocked(others, experiment, data)
+    # Before copies are made of what it has.
+    prepared = as_begun(prepared, folder)
     prepared = _with_folders(prepared, others, experiment.data, folder, where)
     names = copies_for(experiment.named_slices, prepared.views)
     if names:
@@ -71,6 +74,8 @@ def with_made_slices(
         prepared = replace(prepared, beside={**prepared.beside, **copies})
     prepared = _with_training_copies(prepared, manifest, space, data, where)
     require_read(prepared)  # before anything is kept, from which repeats and soups are scored
+    beside = {name: as_begun(part, folder, beside=name) for name, part in prepared.beside.items()}
+    prepared = replace(prepared, beside=beside)
     keep_data(folder, manifest, prepared)
     _require_known(prepared, experiment)
     if CLUSTERS in {name.partition(".")[0] for name in experiment.named_slices}:

@@ -35,8 +35,8 @@ class Neutral:
         which = "The first is" if count > 1 else "It is"
         return (
             f"{count} of the {self.num_files} test files got a neutral score, that of a grey "
-            f"picture or silence, since nothing of them could be decoded. {which} "
-            f"{shown_cell(self.files[0].line, most=300)}."
+            "picture or silence, since they could not be decoded when they were scored. "
+            f"{which} {shown_cell(self.files[0].line, most=300)}."
         )
 
     @property
@@ -59,5 +59,6 @@ def require_few(neutral: Neutral) -> None:
     if len(neutral.files) > MOST_NEUTRAL * neutral.num_files:
         raise DataError(
             f"{neutral.sentence} Over {MOST_NEUTRAL:.0%} are too many: see what `workbench check` "
-            "says of the files, or export all the same by --allow-missing."
+            "says of the files, or export all the same by --allow-missing. Those that can be read "
+            "by now are scored anew by `workbench predict` with that bundle, or by a new study."
         )

@@ -1,6 +1,6 @@
 """What a bundle tells of its study: its page, and the test files as its champion scored them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,11 @@ from workbench.trial.result import ModelFolder
 from workbench.workspace import Workspace
 
 _MOST_REASON = 300
+
+_UNLIKE = "only some members had it when they scored it"
+
+_Lacks = dict[tuple[str, str], str | None]
+"""Of a file, by study and view, why there is none; None where there is one."""
 
 
 def write_study_page(folder: StudyFolder, path: Path) -> None:
@@ -52,15 +57,22 @@ def find_scored_files(
             saw of a file.
         names: Of the template.
     """
-    known = _known(folder, trained)
+    trainings = [*trained]
+    contents, seen = _seen(folder, trainings)
+    known = {name: _file(name, contents[name], seen.get(name, {})) for name in contents}
     scores = model.read_scores()
     wholly = {name for name, file in known.items() if file.neutral == "wholly"}
     if "neutral" in scores.columns:  # version 0.1 wrote no such column
         of_test = scores[scores["slice"] == TEST]
         wholly = set(of_test.loc[of_test["neutral"], "name"])
+    unlike = set() if len(trainings) < 2 else _unlike(folder, model, trainings, seen) - wholly
     files = []
     for name in dict.fromkeys(names):
         file = known.get(name, ScoredFile(name, "", "no"))
+        if name in unlike:
+            why = f"{_UNLIKE}{file.why and f': {file.why}'}"
+            files.append(replace(file, neutral="wholly", why=why))
+            continue
         partly: Neutrality = "no" if file.neutral == "no" else "partly"
         files.append(replace(file, neutral="wholly" if name in wholly else partly))
     return tuple(files)
@@ -126,10 +138,12 @@ def sentence_on_changed_media(folder: StudyFolder) -> str:
     )
 
 
-def _known(folder: StudyFolder, trained: Iterable[tuple[str, Recipe]]) -> dict[str, ScoredFile]:
-    """Return the test files by name, as the studies of the models prepared them."""
+def _seen(
+    folder: StudyFolder, trained: Iterable[tuple[str, Recipe]]
+) -> tuple[dict[str, str], dict[str, _Lacks]]:
+    """Return of the test files, by name, the content, and what the studies of models had of it."""
     contents: dict[str, str] = {}
-    seen: dict[str, dict[tuple[str, str], str | None]] = {}  # by view, why there is none
+    seen: dict[str, _Lacks] = {}
     for name, recipe in trained:
         if not (study := folder.beside(name)).manifest.exists():
             continue
@@ -141,10 +155,53 @@ def _known(folder: StudyFolder, trained: Iterable[tuple[str, Recipe]]) -> dict[s
                     is_neutral = row[f"row.{view}"] == NEUTRAL_ROW
                     why = str(row[f"reason.{view}"]) if is_neutral else None
                     seen.setdefault(row["name"], {})[name, view] = why
-    return {name: _file(name, contents[name], seen.get(name, {})) for name in contents}
+    return contents, seen
 
 
-def _file(name: str, content: str, seen: Mapping[tuple[str, str], str | None]) -> ScoredFile:
+def _unlike(
+    folder: StudyFolder,
+    model: ModelFolder,
+    trained: Sequence[tuple[str, Recipe]],
+    seen: Mapping[str, _Lacks],
+) -> set[str]:
+    """Return the test files of which some members of a pack were given an array, others not.
+
+    So it is where they are of several studies, and a file could not be read when one began.
+    Up to version 0.2 a study that went on read such a file anew: its members' scores tell which.
+    """
+    settings = {
+        (study, name): view.model_dump_json()
+        for study, recipe in trained
+        for name, view in recipe.model.views.items()
+    }
+    unlike = set()
+    for name, lacks in seen.items():
+        had = {(settings[key], why is None) for key, why in lacks.items()}
+        if len({view for view, _ in had}) < len(had):
+            unlike.add(name)
+    if not isinstance(model, PackFolder):
+        return unlike
+    trials = {(study, recipe.uid) for study, recipe in trained}
+    agree: dict[str, set[bool]] = {}
+    for member in model.read_pack().members:
+        if (member.study, member.recipe) not in trials:
+            continue  # a soup, or of another study's data, as a refit
+        try:
+            scores = folder.beside(member.study).trial(member.recipe).read_scores()
+        except DamagedFileError:
+            continue
+        if "neutral" not in scores:
+            continue
+        for row in scores[scores["slice"] == TEST].to_dict("records"):
+            of_file = seen.get(row["name"], {})
+            keys = [(member.study, view) for view in member.trained.model.views]
+            if of_file.keys() >= set(keys):  # a study may have lost its table
+                lacks_all = all(of_file[key] is not None for key in keys)
+                agree.setdefault(row["name"], set()).add(bool(row["neutral"]) == lacks_all)
+    return unlike | {name for name, both in agree.items() if len(both) > 1}
+
+
+def _file(name: str, content: str, seen: _Lacks) -> ScoredFile:
     lacking = [(view, why) for (_, view), why in seen.items() if why is not None]
     kind: Neutrality = "no"
     told = ""

@@ -1,0 +1,99 @@
+"""A study that goes on reads each file as its earlier trials did, with which new ones are ranked.
+
+A file that took too long or killed its decoder may be read the next time, as after `prepare
+--retry`. Trials that learn from it, or are measured on it, cannot be held against those that were
+given a neutral array in its place.
+"""
+
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from workbench.console import say
+from workbench.data.delimited import shown_cell
+from workbench.data.prepare import BESIDE, Prepared
+from workbench.data.prepared_table import PREPARED_TABLE, read_prepared_table
+from workbench.data.view_store import NEUTRAL_ROW
+from workbench.errors import CacheError, StudyError
+from workbench.scoring.slices import TEST
+from workbench.study.folder import StudyFolder
+from workbench.study.records import has_trials
+from workbench.tables import counted
+
+_COLUMNS = ("row", "status", "reason", "sum")
+"""Of each view, what the table of prepared data has."""
+
+_Masks = dict[str, "pd.Series[bool]"]
+"""Rows of a table, by view."""
+
+
+def as_begun(prepared: Prepared, folder: StudyFolder, *, beside: str = "") -> Prepared:
+    """Return data of a study with neutral arrays where its earlier trials had nothing else.
+
+    What is read otherwise than before is said. Where the study has no trials yet, or the table of
+    its data is gone, the data are returned as they are.
+
+    Args:
+        prepared: The data, or those of a slice beside them.
+        folder: The study. The table of its data is still that of the earlier trials.
+        beside: The name of the slice.
+
+    Raises:
+        StudyError: earlier trials read labelled files that cannot be read now.
+    """
+    place = folder.path / BESIDE / beside if beside else folder.path
+    if has_trials(folder):
+        with suppress(CacheError):
+            was = read_prepared_table(place / PREPARED_TABLE)
+            known = was[was["content"] != ""].drop_duplicates("content").set_index("content")
+            return _agreed(prepared, known, folder.name, f" of {beside}" if beside else "")
+    return prepared
+
+
+def _agreed(prepared: Prepared, known: pd.DataFrame, study: str, of: str) -> Prepared:
+    """Return the data as earlier trials had them; `known` has what these had of each content."""
+    table = prepared.table.copy()
+    back: _Masks = {}
+    gone: _Masks = {}
+    for view in prepared.views:
+        if (column := f"row.{view}") in known:
+            before, is_neutral = table["content"].map(known[column]), table[column] == NEUTRAL_ROW
+            back[view] = (before == NEUTRAL_ROW) & ~is_neutral
+            gone[view] = before.notna() & (before != NEUTRAL_ROW) & is_neutral
+    of_test = table["split"] == TEST
+    if lost := _told(table, {view: rows & ~of_test for view, rows in gone.items()}, of):
+        raise StudyError(
+            f"Read when the study {study} began, and not to be read now: {lost}. Its new trials "
+            "could not be ranked with the earlier ones. Try these files again by `workbench "
+            "prepare --retry`, or search into a new study by --study NAME."
+        )
+    if lost := _told(table, gone, of):
+        say(
+            f"warning: read when the study {study} began, and not to be read now: {lost}. What new "
+            "trials predict for them says nothing. To try them again, stop, and run `workbench "
+            "prepare --retry`."
+        )
+    for view, rows in back.items():
+        for column in (f"{kind}.{view}" for kind in _COLUMNS):
+            if column in known:
+                had = table.loc[rows, "content"].map(known[column])
+                table.loc[rows, column] = had.astype(table[column].dtype)
+    if found := _told(table, back, of):
+        say(
+            f"Not to be read when the study {study} began, and read now: {found}. The study goes "
+            "on without, as it began, so that all its trials can be ranked together; to have them, "
+            "search into a new study by --study NAME."
+        )
+    return replace(prepared, table=table)
+
+
+def _told(table: pd.DataFrame, masks: _Masks, of: str) -> str:
+    """Return how many files the masks name, with an example; empty if they name none."""
+    if not (num := table.loc[np.logical_or.reduce([*masks.values()]), "path"].nunique()):
+        return ""
+    view = next(view for view, rows in masks.items() if rows.any())
+    first = table[masks[view]].iloc[0]
+    why = shown_cell(f"{view}: {first[f'reason.{view}']}", most=200)
+    return f"{counted(num, 'file')}{of}, e.g. {shown_cell(first['path'])} ({why})"
