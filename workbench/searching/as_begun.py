@@ -25,7 +25,7 @@ from workbench.tables import counted
 _COLUMNS = ("row", "status", "reason", "sum")
 """Of each view, what the table of prepared data has."""
 
-_Masks = dict[str, "pd.Series[bool]"]
+Masks = dict[str, "pd.Series[bool]"]
 """Rows of a table, by view."""
 
 
@@ -52,44 +52,64 @@ def as_begun(prepared: Prepared, folder: StudyFolder, *, beside: str = "") -> Pr
     return prepared
 
 
-def _agreed(prepared: Prepared, known: pd.DataFrame, study: str, of: str) -> Prepared:
-    """Return the data as earlier trials had them; `known` has what these had of each content."""
+def with_neutral(prepared: Prepared, known: pd.DataFrame) -> tuple[Prepared, Masks, Masks]:
+    """Return data with neutral arrays where trainings before had nothing else.
+
+    Args:
+        prepared: The data now.
+        known: What the trainings had of each content, by which it is indexed, in the columns of
+            each view that the table of prepared data has.
+
+    Returns:
+        The data; what is neutral now because it was before; what is neutral now and was not before.
+    """
     table = prepared.table.copy()
-    back: _Masks = {}
-    gone: _Masks = {}
+    back: Masks = {}
+    gone: Masks = {}
     for view in prepared.views:
         if (column := f"row.{view}") in known:
             before, is_neutral = table["content"].map(known[column]), table[column] == NEUTRAL_ROW
             back[view] = (before == NEUTRAL_ROW) & ~is_neutral
             gone[view] = before.notna() & (before != NEUTRAL_ROW) & is_neutral
-    of_test = table["split"] == TEST
-    if lost := _told(table, {view: rows & ~of_test for view, rows in gone.items()}, of):
-        raise StudyError(
-            f"Read when the study {study} began, and not to be read now: {lost}. Its new trials "
-            "could not be ranked with the earlier ones. Try these files again by `workbench "
-            "prepare --retry`, or search into a new study by --study NAME."
-        )
-    if lost := _told(table, gone, of):
-        say(
-            f"warning: read when the study {study} began, and not to be read now: {lost}. What new "
-            "trials predict for them says nothing. To try them again, stop, and run `workbench "
-            "prepare --retry`."
-        )
     for view, rows in back.items():
         for column in (f"{kind}.{view}" for kind in _COLUMNS):
             if column in known:
                 had = table.loc[rows, "content"].map(known[column])
                 table.loc[rows, column] = had.astype(table[column].dtype)
-    if found := _told(table, back, of):
+    return replace(prepared, table=table), back, gone
+
+
+def _agreed(prepared: Prepared, known: pd.DataFrame, study: str, of: str) -> Prepared:
+    """Return the data as earlier trials had them; `known` has what these had of each content."""
+    prepared, back, gone = with_neutral(prepared, known)
+    table = prepared.table
+    if lost := files_told(table, of_labelled(table, gone), of):
+        raise StudyError(
+            f"Read when the study {study} began, and not to be read now: {lost}. Its new trials "
+            "could not be ranked with the earlier ones. Try these files again by `workbench "
+            "prepare --retry`, or search into a new study by --study NAME."
+        )
+    if lost := files_told(table, gone, of):
+        say(
+            f"warning: read when the study {study} began, and not to be read now: {lost}. What new "
+            "trials predict for them says nothing. To try them again, stop, and run `workbench "
+            "prepare --retry`."
+        )
+    if found := files_told(table, back, of):
         say(
             f"Not to be read when the study {study} began, and read now: {found}. The study goes "
             "on without, as it began, so that all its trials can be ranked together; to have them, "
             "search into a new study by --study NAME."
         )
-    return replace(prepared, table=table)
+    return prepared
 
 
-def _told(table: pd.DataFrame, masks: _Masks, of: str) -> str:
+def of_labelled(table: pd.DataFrame, masks: Masks) -> Masks:
+    """Return the masks without the rows of test."""
+    return {view: rows & (table["split"] != TEST) for view, rows in masks.items()}
+
+
+def files_told(table: pd.DataFrame, masks: Masks, of: str = "") -> str:
     """Return how many files the masks name, with an example; empty if they name none."""
     if not (num := table.loc[np.logical_or.reduce([*masks.values()]), "path"].nunique()):
         return ""

@@ -26,6 +26,7 @@ from workbench.submission.training_record import (
     TrainingRecord,
     digests,
 )
+from workbench.submission.unread_views import without_unread
 from workbench.workspace import Workspace
 
 _WORDS = {"train": "the training files", "val": "the files of val"}
@@ -80,6 +81,7 @@ def retraining_data(
         where=where,
     )
     require_read(prepared)
+    prepared = without_unread(prepared, record.unread.get(study, {}), study)
     for name, wanted in record.folders.get(study, {}).items():
         if name in slices and prepared.beside[name].fingerprint != wanted:
             raise DataError(

@@ -41,6 +41,7 @@ from workbench.submission.training_record import (
     digest_of_scores,
     digests,
 )
+from workbench.submission.unread_views import unread_views
 from workbench.submission.wheel import write_wheel
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import ModelFolder, TrialFolder
@@ -122,6 +123,7 @@ def write_training(
         repeats=() if refit else _other_seeds(folder, champion, finalists),
         pack=model.read_pack().spec if isinstance(model, PackFolder) else None,
         data={name: digests(read_own_table(one.path), used[name]) for name, one in studies.items()},
+        unread={name: unread_views(one) for name, one in studies.items()},
         folders={
             name: {part: about["fingerprint"] for part, about in noted_folders(one).items()}
             for name, one in studies.items()
@@ -394,6 +396,5 @@ def _gaps(folder: StudyFolder, one: Finalist) -> list[float]:
         tables.append(scores[scores["slice"] == TEST].set_index("name")["score"])
     if tables and tables[0].empty:  # there are no test files
         return [0.0]
-    return [
-        float(np.abs(first - second).mean()) for first, second in itertools.combinations(tables, 2)
-    ]
+    gaps = (np.abs(one - other).mean() for one, other in itertools.combinations(tables, 2))
+    return [*map(float, gaps)]

@@ -129,6 +129,10 @@ class TrainingRecord(Frozen):
     data: dict[str, dict[str, FilesDigest]]
     """The splits of each study's data."""
 
+    unread: dict[str, dict[str, dict[str, tuple[str, ...]]]] = Field(default_factory=dict)
+    """What each study had no views of; see `unread_views`. Nothing where an older version noted
+    none."""
+
     folders: dict[str, dict[str, str]] = Field(default_factory=dict)
     """The fingerprints of the labelled folders that each study scores on, by slice."""
 
