@@ -14,6 +14,8 @@ from workbench.data.split_names import split_in
 from workbench.data.targets import Classes
 from workbench.errors import DataError
 
+SPLITS = ("train", "val", "test")
+
 
 def put(folder: Path, *patterns: str, number: int = 8) -> Path:
     """Make files, `*` of whose names is a number, of contents of their own."""
@@ -67,20 +69,39 @@ def test_the_names_of_train_are_not_looked_for_in_the_folder_of_test(tmp_path: P
     # The files of train have another ending than the table says.
     data = put(tmp_path / "a", "train/*.jpg", "test/*.png")
     table(data, "train.csv", "*.png")
-    with pytest.raises(DataError, match=r"not there but in test, which is called after another"):
+    with pytest.raises(DataError, match=r"not there but in test, which is called after the test"):
         inspect_data(data)
     # Those of val were never put there.
-    data = put(tmp_path / "b", "train/t*.png", "test/*.png")
+    data = put(tmp_path / "b", "train/t*.png", "test_images/*.png")
     table(data, "train.csv", "t*.png")
     table(data, "val.csv", "*.png")
     with pytest.raises(DataError, match=r"val\.csv: the files of its names are not there but in"):
         inspect_data(data)
-    put(data, "val/*.png")
-    assert media(inspect_data(data), "val") == {"val"}
+    put(data, "images/val/*.png")
+    found = inspect_data(data)
+    assert media(found, "val") == {"images/val"}
+    assert not two_folders(found)
     # A name that says its folder is meant.
     data = put(tmp_path / "c", "train/t*.png", "test/*.png")
     table(data, "train.csv", "test/*.png")
     assert media(inspect_data(data), "train") == {"test"}
+
+
+@pytest.mark.parametrize("beside", ["masks", "zmasks"])
+def test_files_of_val_may_lie_in_the_folder_of_train(tmp_path: Path, beside: str) -> None:
+    data = put(tmp_path, "train/*.png", number=16)
+    table(data, "train.csv", "*.png")
+    rows = (f"{n:03}.png,{n % 2}\n" for n in range(8, 16))
+    (data / "val.csv").write_text("filename,label\n" + "".join(rows))
+    found = inspect_data(data)
+    assert media(found, "val") == {"train"}
+    (said,) = warned(found)
+    assert said.startswith("warning: 8 of 8 files of val are in folders called after another split")
+    # What else has their names is told, whichever is taken.
+    put(data, *(f"{beside}/{n:03}.png" for n in range(8, 16)))
+    said = "\n".join(two_folders(inspect_data(data)))
+    assert "val.csv: 8 names are of files in two folders" in said
+    assert "'train/008.png'" in said and f"'{beside}/008.png'" in said
 
 
 def test_labels_of_files_in_a_folder_of_test_are_told(tmp_path: Path) -> None:
@@ -118,6 +139,15 @@ def test_a_template_means_the_folder_of_test_and_others_that_have_its_names_are_
     assert not warned(found)
 
 
+def test_a_folder_of_test_that_lacks_many_of_the_names_is_not_meant(tmp_path: Path) -> None:
+    data = put(tmp_path, "train/t*.png", "val/*.png", *(f"test/{n:03}.png" for n in range(5)))
+    table(data, "labels.csv", "t*.png")
+    table(data, "sample_submission.csv", "*.png", column="score")
+    found = inspect_data(data)
+    assert media(found, "test") == {"val"}
+    assert len(warned(found)) == len(two_folders(found)) == 1
+
+
 def test_of_two_folders_of_test_the_one_that_is_not_taken_is_told(tmp_path: Path) -> None:
     data = put(tmp_path, "train/t*.png", "test_a/*.png", "test_b/*.png")
     table(data, "train.csv", "t*.png")
@@ -142,21 +172,27 @@ def test_a_template_that_names_files_of_val_says_so(tmp_path: Path) -> None:
     assert said.startswith("warning: 8 of 8 files of test are in folders called after another")
 
 
-@pytest.mark.parametrize(
-    "places",
-    [
-        ("real/ffhq/{}", "fake/sd/{}", "fake/dalle/{}"),
-        ("{}_real", "{}_fake"),
-        ("{} real", "{} fake"),
-    ],
-)
-def test_splits_within_folders_of_classes_or_their_names_are_not_lost(
+@pytest.mark.parametrize("places", [("{}_real", "{}_fake"), ("{} real", "{} fake")])
+def test_splits_in_the_names_of_folders_of_classes_are_not_lost(
     tmp_path: Path, places: tuple[str, ...]
 ) -> None:
     of_split = [place.format(split) for place in places for split in ("train", "val", "test")]
     put(tmp_path, *(f"{place}/*.png" for place in of_split))
     with pytest.raises(DataError, match="so that the splits would be lost"):
         inspect_data(tmp_path)
+
+
+def test_folders_of_splits_may_have_such_classes_in_them(tmp_path: Path) -> None:
+    places = [f"{split}/{split}_{name}/*.png" for split in SPLITS for name in ("real", "fake")]
+    found = inspect_data(put(tmp_path, *places))
+    assert media(found, "val") == {"val/val_real", "val/val_fake"}
+    assert not warned(found)
+
+
+def test_splits_deep_within_folders_of_classes_are_told(tmp_path: Path) -> None:
+    places = [f"{name}/{split}/*.png" for split in SPLITS for name in ("real/ffhq", "fake/sd")]
+    (said,) = warned(inspect_data(put(tmp_path, *places)))
+    assert said.startswith("warning: 32 of 48 files of train are in folders called after another")
 
 
 def test_folders_of_several_splits_are_one_class_where_somebody_says_so(tmp_path: Path) -> None:
@@ -166,6 +202,14 @@ def test_folders_of_several_splits_are_one_class_where_somebody_says_so(tmp_path
     assert len(found.files.table) == 32
     (said,) = warned(found)
     assert said.startswith("warning: 16 of 32 files of train are in folders called after another")
+
+
+def test_a_labelled_folder_of_other_labels_says_so(tmp_path: Path) -> None:
+    put(tmp_path, "*.png")
+    table(tmp_path, "labels.csv", "*.png")
+    layout = Layout(kind="table", classes=Classes(fake=("clone",), real=("human",)))
+    with pytest.raises(DataError, match="no file with a label that counts"):
+        read_labelled(tmp_path, layout, cache=tmp_path / "cache")
 
 
 def test_what_a_holdout_leaves_out_is_kept_to_be_told(tmp_path: Path) -> None:

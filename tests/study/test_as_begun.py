@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
-from tests.study.tiny import THREE
-from workbench.data.prepare import Prepared
+from tests.study.tiny import THREE, write_data
+from workbench.data.manifest import Manifest
+from workbench.data.prepare import Prepared, prepare
 from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import StudyError
+from workbench.searching import slice_data
 from workbench.searching.as_begun import as_begun
 
 CRASHED: dict[str, int | str] = {
@@ -64,9 +68,7 @@ def test_files_that_can_be_read_again_are_told_and_stay_out_of_the_study(
     assert not neutral(Prepared.load(other.path).table)
 
 
-def test_a_labelled_file_that_earlier_trials_read_is_missed(
-    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_earlier_trials_read_is_missed(bench: Bench, inline: InlineTrials) -> None:
     folder = bench.search(bench.experiment(THREE), 1).folder
     prepared = Prepared.load(folder.path)
     with pytest.raises(StudyError, match=r"now: 1 file, e\.g\. trainset/train3\.png .*--retry"):
@@ -74,11 +76,37 @@ def test_a_labelled_file_that_earlier_trials_read_is_missed(
     with pytest.raises(StudyError, match=r"now: 1 file of phone, e\.g\. valset/val3\.png"):
         prepared.save(folder.path / "beside" / "phone")
         as_begun(crashed(prepared, {"val": "val3.png"}), folder, beside="phone")
-    # A submission needs a score of every test file, whatever can be read of it.
-    capsys.readouterr()
-    without = crashed(prepared, {"test": "test3.png"})
-    assert as_begun(without, folder).table.equals(without.table)
-    assert "now: 1 file, e.g. testset/test3.png (image: it died)" in capsys.readouterr().err
+    # Its array would be neutral for all later trials, and nothing told which trials had it.
+    with pytest.raises(StudyError, match=r"now: 1 file, e\.g\. testset/test3\.png"):
+        as_begun(crashed(prepared, {"test": "test3.png"}), folder)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_slice_that_trials_had_is_tried_again_by_the_search_itself(
+    bench: Bench,
+    inline: InlineTrials,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    works: bool,
+) -> None:
+    phone = write_data(tmp_path / "phone", seed=1)
+    file = bench.experiment(THREE, objective={"over": ["val", "phone"]})
+    folder = bench.search(file, 1, slices={"phone": phone}).folder
+    tries = []
+
+    def dies(manifest: Manifest, place: Path, *args: Any, **options: Any) -> Prepared:
+        made = prepare(manifest, place, *args, **options)
+        tries.append(options.get("retry", False))
+        return made if works and tries[-1] else crashed(made, {"val": "val3.png"})
+
+    monkeypatch.setattr(slice_data, "prepare", dies)
+    if works:
+        bench.search(file, 2)
+    else:
+        with pytest.raises(StudyError, match=r"now: 1 file of phone, e\.g\. valset/val3\.png"):
+            bench.search(file, 2)
+    assert tries == [False, True]
+    assert not neutral(Prepared.load(folder.path).beside["phone"].table)
 
 
 def test_what_no_trial_had_and_what_is_not_known_is_as_it_is_now(

@@ -116,6 +116,7 @@ def test_what_is_left_out_of_a_folder_is_told_as_it_is_of_the_data(
 ) -> None:
     phone = write_data(tmp_path / "phone", seed=1)
     (phone / "valset" / "val1.jpg").unlink()
+    (phone / "valset" / "val3.png").write_bytes(b"no picture")
     labels = phone / "val_label.txt"
     labels.write_text(labels.read_text().replace("val0.png,", "val0,"))
     file = bench.experiment(THREE, holdout={"data": str(phone)})
@@ -123,8 +124,12 @@ def test_what_is_left_out_of_a_folder_is_told_as_it_is_of_the_data(
         file, 1, slices={"mine": shutil.copytree(phone, tmp_path / "mine")}
     ).folder
     said = capsys.readouterr().err
-    assert "mine: 39 files, 19 fake, of " in said
-    assert "; 1 missing (val1.jpg)\n" in said
+    assert "mine: 38 files, 18 fake, of " in said
+    assert "mine: image: 1 file missing, e.g. valset/val1.jpg: the file is missing\n" in said
+    assert "mine: image: 1 file broken, e.g. valset/val3.png: " in said
+    assert (
+        "mine: val: 38 of 40 files are measured; 2 of which no view could be made (2 fake)" in said
+    )
     told = "val: 1 name was matched with files "
     assert f"mine: {told}" in said
     holdout = folder.experiment().holdout

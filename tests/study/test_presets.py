@@ -19,7 +19,7 @@ from workbench.space.experiment import read_experiment
 from workbench.space.presets import draft_for, read_preset
 from workbench.study.importances import importances
 from workbench.study.records import read_trials
-from workbench.trial.job import Bug
+from workbench.trial.job import Bug, Died
 
 RECIPE: dict[str, Any] = {
     "views": {"picture": {"kind": "image", "image_px": 32}},
@@ -253,7 +253,7 @@ def test_a_recipe_on_copies_that_the_space_draws_is_tried(
     assert inline.trained[0].training.copies.degraded == 0.1
 
 
-def test_no_member_of_a_pack_is_given_up_for_a_bug(
+def test_no_member_of_a_pack_is_given_up(
     bench: Bench, inline: InlineTrials, tmp_path: Path
 ) -> None:
     file = write(tmp_path, members=[{}, {"optimizer": {"lr": 1e-4}}])
@@ -268,6 +268,9 @@ def test_no_member_of_a_pack_is_given_up_for_a_bug(
     for _ in range(3):
         with pytest.raises(TrialBug, match=r"trial \d hit a bug"):
             train()
+    # Nor for a worker that dies.
+    inline.reset(lambda recipe, number: Died("out of memory"))
+    assert "failed" not in train()
     inline.reset()
     assert train() == ["complete"] * 2
     assert len(inline.trained) == 1

@@ -212,10 +212,9 @@ def _refuse_splits_within(media: Path, sizes: Iterable[str], classes: Iterable[s
     """Raise DataError if the folders of classes hold those of splits: all would be of one split."""
     found: dict[str, str] = {}
     for name in sizes:
-        folders = name.split("/")[:-1]
-        for depth, folder in enumerate(folders):
-            if depth and folders[0] in classes and (split := split_in(folder)):
-                found.setdefault(split, "/".join(folders[: depth + 1]))
+        inner, *rest = name.split("/")
+        if inner in classes and len(rest) > 1 and (split := split_called(rest[0])):
+            found.setdefault(split, f"{inner}/{rest[0]}")
     _refuse_several(media, found, "of splits inside those of classes")
 
 

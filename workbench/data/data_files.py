@@ -100,6 +100,11 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
         if predicted:
             num = counted(len(predicted[0].rows), "file")
             say(f"{folder}: {num} of test left out. Labels are read of train and val alone.")
+        if not labelled:
+            raise DataError(
+                f"{folder} has no file with a label that counts. Its labels must be those that the "
+                "data have, with the same `classes`."
+            )
         return labelled
     names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
     there = [split for split in names if any((folder / name).exists() for name in names[split])]

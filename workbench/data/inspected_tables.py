@@ -28,13 +28,17 @@ from workbench.data.guessed_columns import (
 from workbench.data.label_table import all_of_test
 from workbench.data.layout import Layout
 from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE
-from workbench.data.split_names import is_of_other_split, split_called, split_in
+from workbench.data.split_names import is_of_other_split, split_called, splits_in
 from workbench.data.split_places import parent_of_splits, placed
 from workbench.errors import DataError
 from workbench.gate import is_inside
 
 _OTHER_FORMATS = (".ods", ".xls", ".xlsm", ".xlsb", ".json", ".jsonl", ".ndjson", ".feather")
 """Endings of tables that are not read."""
+
+MOST_FOUND = 0.8
+"""Share of a table's names that are files in a folder called after its split, from which on these
+are meant, whatever others have such names."""
 
 _TEMPLATES = ("submission", "prediction", "template")
 """In the names of files."""
@@ -86,31 +90,29 @@ def label_tables(
     """Return where each table that has labels has its names, and its column of labels.
 
     Raises:
-        DataError: see `label_column`; or one has no header, or is called after a split and has the
-            names of files in the folder of another one alone.
+        DataError: see `label_column`; or one has no header, or is called after `train` or `val` and
+            has the names of files in a folder of the test alone.
     """
     labelled = {}
     for name, table in found.tables.items():
         if is_template(name, table) or (answers.table and name != answers.table):
             continue
         split, prefer = split_of_file(name), list[str]()
-        of_others: set[str] = set()
+        names = None
         if split:
             prefer = [word for word in _folders(files) if split_called(word) == split]
-        if split in ("train", "val"):
-            of_others = {file for file in files if is_of_other_split(file, split)}
-        names = names_in(table, {*files} - of_others, answers.name, prefer)
-        if of_others and (names is None or names.found < LEAST_FOUND):
-            names = names_in(table, files, answers.name, prefer)  # some may say their folder
+            names = names_in(table, _of_split(files, split), answers.name)
+        if names is None or names.found < MOST_FOUND:
+            names = names_in(table, files, answers.name, prefer)
         if names is None:
             continue
         target = label_column(table, answers, [names.column])
         if target is not None:
-            if of_others and is_of_other_split(f"{names.media}/", str(split)):
+            if split in ("train", "val") and _is_test_folder(names.media):
                 raise DataError(
                     f"{table.path}: the files of its names are not there but in "
-                    f"{shown_cell(names.media)}, which is called after another split. Put the "
-                    "files there that are meant, or rename that folder if they are these."
+                    f"{shown_cell(names.media)}, which is called after the test. Put the files "
+                    "there that are meant, or rename that folder if they are these."
                 )
             require_header(table, names, target, files)
             labelled[name] = names, target
@@ -247,14 +249,13 @@ def template_keys(
     file = usual[0] if usual else next(iter(there))
     score = score_column(there[file], may_be_label=True)
     free = {*files} - {*labelled}
-    of_test = {name for name in free if "test" in map(split_in, name.split("/")[:-1])}
-    for among in (of_test, free, files):
+    for among, least in ((_of_split(free, "test"), MOST_FOUND), (free, LEAST_FOUND), (files, 0.0)):
         names = names_in(there[file], among, None)
-        if names is not None and names.found >= LEAST_FOUND:
+        if names is not None and names.found >= least:
             break
     if score is None or names is None:
         return {}, None, []
-    told = elsewhere_told(file, there[file], names, free, split="test")
+    told = elsewhere_told(file, there[file], names, free)
     return {"template": (file,), "test_media": (names.media,)}, score, told
 
 
@@ -303,7 +304,6 @@ def elsewhere_told(
     names: NamesFound,
     files: Collection[str],
     column: str | None = None,
-    split: str | None = None,
 ) -> list[str]:
     """Return a line on names of a table that files of other folders have, too.
 
@@ -313,14 +313,13 @@ def elsewhere_told(
         names: Where its names are looked for.
         files: Among which others are looked for.
         column: Its column of splits, if its names are looked for in folders of splits.
-        split: Of all its files, if they are of one: files in folders of others may be called alike.
     """
     cells = cells_of(table.rows[1:], header_of(table).index(names.column))
     prefix = "" if names.media == "." else f"{names.media}/"
     if column:
         below = {file.removeprefix(prefix) for file in files if file.startswith(prefix)}
         cells = placed(cells, _splits(table, column), below)
-    asked, split = {*map(plain_name, cells)}, split or split_of_file(name)
+    asked, split = {*map(plain_name, cells)}, split_of_file(name)
     taken = {
         inner: file
         for file in files
@@ -329,9 +328,11 @@ def elsewhere_told(
         if inner in asked
     }
     others: dict[str, str] = {}
+    is_own = split in splits_in(f"{names.media}/")
     for file in sorted({*files} - {*taken.values()}):
         parts = file.split("/")
-        if split and is_of_other_split(file, split):
+        # Files of another split may be called alike, where the folder says which are of this one.
+        if split and is_of_other_split(file, split) and (is_own or "test" in splits_in(file)):
             continue
         for cut in range(len(parts)):
             for inner in _called("/".join(parts[cut:])):
@@ -358,6 +359,15 @@ def unused_columns(table: Delimited, layout: Layout) -> list[str]:
     used = {columns.name, columns.target, columns.split, layout.generator, *layout.groups}
     used |= {cell for cell in header_of(table) if fold(cell) in (SOUND_FAKE, PICTURE_FAKE)}
     return [cell for cell in header_of(table) if cell and cell not in used]
+
+
+def _of_split(files: Collection[str], split: str) -> set[str]:
+    """Return those of files that are in a folder called after a split."""
+    return {file for file in files if split in splits_in(file)}
+
+
+def _is_test_folder(media: str) -> bool:
+    return splits_in(f"{media}/") == {"test"}
 
 
 def _folders(files: Collection[str]) -> list[str]:

@@ -227,6 +227,9 @@ def _class_folders(
     names: dict[str, int | None] = {}
     empty: list[Path] = []
     for place in places:
+        if not given.fake:
+            inside = (inner.name for inner in folders_in(place))
+            require_one_split(place, [n for n in inside if _class_by_words(n, given) is not None])
         for inner in folders_in(place):
             prefix = inner.relative_to(folder).as_posix() + "/"
             is_split = place == folder and split_called(inner.name) is not None
@@ -235,8 +238,6 @@ def _class_folders(
                 names[inner.name] = target
             elif target is not None:
                 empty.append(inner)
-    if not given.fake:
-        require_one_split(folder, (name for name, target in names.items() if target is not None))
     if set(names.values()) >= {0, 1}:
         others = [name for name, target in names.items() if target is None]
         if others and not given.fake:

@@ -25,7 +25,6 @@ _SPLITS = {
         "development",
         "val_set",
         "publictest",
-        "public_test",
     ),
     "test": (
         "test",
@@ -36,7 +35,6 @@ _SPLITS = {
         "evaluation",
         "predict",
         "privatetest",
-        "private_test",
     ),
 }
 _FILES = (
@@ -69,9 +67,14 @@ def split_in(folder: str) -> str | None:
     return found.pop() if len(found) == 1 and is_known else None
 
 
+def splits_in(path: str) -> set[str]:
+    """Return the splits that folders of a file's path are called after."""
+    return {split for folder in path.split("/")[:-1] if (split := split_in(folder))}
+
+
 def is_of_other_split(path: str, split: str) -> bool:
     """Return whether folders of a file's path are called after splits, and none after `split`."""
-    found = {*map(split_in, path.split("/")[:-1])} - {None}
+    found = splits_in(path)
     return bool(found) and split not in found
 
 

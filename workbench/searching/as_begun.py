@@ -41,15 +41,31 @@ def as_begun(prepared: Prepared, folder: StudyFolder, *, beside: str = "") -> Pr
         beside: The name of the slice.
 
     Raises:
-        StudyError: earlier trials read labelled files that cannot be read now.
+        StudyError: earlier trials read files that cannot be read now. It is so of a file of `test`,
+            too: its array would be neutral for all later trials, and nobody knew which had it.
     """
+    known = _known(folder, beside)
+    if known is None:
+        return prepared
+    return _agreed(prepared, known, folder.name, f" of {beside}" if beside else "")
+
+
+def lacks_what_trials_had(prepared: Prepared, folder: StudyFolder, *, beside: str = "") -> bool:
+    """Say whether earlier trials read files that cannot be read now."""
+    known = _known(folder, beside)
+    return known is not None and any(
+        rows.any() for rows in with_neutral(prepared, known)[2].values()
+    )
+
+
+def _known(folder: StudyFolder, beside: str) -> pd.DataFrame | None:
+    """Return what earlier trials had of each content; nothing if there are none, or it is gone."""
     place = folder.path / BESIDE / beside if beside else folder.path
     if has_trials(folder):
         with suppress(CacheError):
             was = read_prepared_table(place / PREPARED_TABLE)
-            known = was[was["content"] != ""].drop_duplicates("content").set_index("content")
-            return _agreed(prepared, known, folder.name, f" of {beside}" if beside else "")
-    return prepared
+            return was[was["content"] != ""].drop_duplicates("content").set_index("content")
+    return None
 
 
 def with_neutral(prepared: Prepared, known: pd.DataFrame) -> tuple[Prepared, Masks, Masks]:
@@ -83,17 +99,11 @@ def _agreed(prepared: Prepared, known: pd.DataFrame, study: str, of: str) -> Pre
     """Return the data as earlier trials had them; `known` has what these had of each content."""
     prepared, back, gone = with_neutral(prepared, known)
     table = prepared.table
-    if lost := files_told(table, of_labelled(table, gone), of):
+    if lost := files_told(table, gone, of):
         raise StudyError(
             f"Read when the study {study} began, and not to be read now: {lost}. Its new trials "
-            "could not be ranked with the earlier ones. Try these files again by `workbench "
+            "could not be held against the earlier ones. Try these files again by `workbench "
             "prepare --retry`, or search into a new study by --study NAME."
-        )
-    if lost := files_told(table, gone, of):
-        say(
-            f"warning: read when the study {study} began, and not to be read now: {lost}. What new "
-            "trials predict for them says nothing. To try them again, stop, and run `workbench "
-            "prepare --retry`."
         )
     if found := files_told(table, back, of):
         say(

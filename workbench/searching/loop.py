@@ -51,8 +51,8 @@ class Search:
         forecast: Of what a trial costs; it learns from each that ends or pauses.
         noise: Whether more of them are worth it; None where that is no question.
         budget: What the study's folder may take; None sets no limit.
-        all_needed: Whether none is given up for a bug: a pack needs every one, or each was trained
-            before, so that no bug is its own.
+        are_known: Whether each recipe was trained before: then no bug is its own.
+        all_needed: Whether none is given up, since a pack needs every one.
     """
 
     def __init__(
@@ -68,12 +68,14 @@ class Search:
         options: RunOptions,
         noise: NoiseWatch | None = None,
         budget: DiskBudget | None = None,
+        are_known: bool = False,
         all_needed: bool = False,
     ) -> None:
         self._folder, self._store, self._options = folder, store, options
         self._queue, self._scheduler, self._runner = queue, scheduler, runner
         self._forecast, self._limits, self._noise = forecast, limits, noise
-        self._budget, self._all_needed = budget, all_needed
+        self._budget = budget
+        self._are_known, self._all_needed = are_known, all_needed
         self._stopped = ""
         """Why no trial starts any more; empty while they do."""
 
@@ -234,7 +236,7 @@ class Search:
         has_ended_one = store.has_ended_a_search(running, done) and (
             not is_only or bool(store.complete())
         )
-        if self._all_needed or not (is_alone or has_ended_one):
+        if self._are_known or self._all_needed or not (is_alone or has_ended_one):
             self._end_by_bug(running, done, traceback)
         if running.bugs < MOST_RESTARTS:
             running.bugs += 1
@@ -278,6 +280,9 @@ class Search:
             running.deaths += 1
             say(messages.restarted(running, reason))
             self._runner.submit(running.job(self._folder.name, self._options))
+        elif self._all_needed:
+            self._requeue(running)
+            self._stop_at_epoch_ends(messages.needed(running, reason))
         else:
             self._end(running, self._store.fail(running, reason))
 

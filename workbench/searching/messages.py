@@ -40,6 +40,14 @@ def asked_again(running: OpenTrial, reason: str) -> str:
     return f"trial {running.name}: {reason}. The next search asks it again"
 
 
+def needed(running: OpenTrial, reason: str) -> str:
+    """Return that a training ends since one that all of it needs could not go on, and why."""
+    return (
+        f"Trial {running.name} is needed, and its worker died again: {reason.rstrip('.')}. See "
+        "what stops it, such as too little memory; the same command goes on with it."
+    )
+
+
 def trial_ended(running: OpenTrial, result: Result, metric: str) -> str:
     """Return how a trial ended or paused."""
     score = "" if result.objective is None else f"  {metric} {result.objective:.4f}"

@@ -130,7 +130,7 @@ def _run(
             scheduler=NoPruning(),
             runner=runner,
             forecast=forecast,
-            all_needed=True,
+            are_known=True,
             limits=limits,
             options=options,
             budget=DiskBudget(folder, store.objective, folder.experiment().disk_budget),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from workbench.console import say
 from workbench.data.degraded import copies_for, prepare_copies
 from workbench.data.delimited import shown_cell
 from workbench.data.facts import FactsStore
-from workbench.data.manifest import Layout, Manifest, absent_told, changes, read_labelled
+from workbench.data.manifest import Layout, Manifest, changes, read_labelled
 from workbench.data.prepare import BESIDE, Prepared, prepare
-from workbench.data.prepared_report import require_read
+from workbench.data.prepared_report import describe_prepared, require_read
 from workbench.data.prepared_table import PREPARED_TABLE, read_prepared_table
 from workbench.data.training_copies import prepare_training_copies
 from workbench.data.view_store import NEUTRAL_ROW
@@ -25,7 +26,7 @@ from workbench.files import write_json
 from workbench.scoring.slices import CLUSTERS, families_of
 from workbench.screening.clusters import describe_clusters, find_clusters, with_clusters
 from workbench.screening.probe import Where
-from workbench.searching.as_begun import as_begun
+from workbench.searching.as_begun import as_begun, lacks_what_trials_had
 from workbench.searching.new_study import keep_data
 from workbench.space.experiment import Experiment
 from workbench.space.space import SampledConfig, Space
@@ -158,9 +159,13 @@ def _with_folders(
     for name, place in places.items():
         _require_free(name, prepared)
         manifest = read_labelled(place, layout, cache=where.cache)
-        beside[name] = prepare(
-            manifest, place, prepared.views, cache=where.cache, jobs=where.num_threads
+        decode = partial(
+            prepare, manifest, place, prepared.views, cache=where.cache, jobs=where.num_threads
         )
+        beside[name] = decode()
+        # `workbench prepare --retry` knows nothing of this folder.
+        if is_begun and lacks_what_trials_had(beside[name], folder, beside=name):
+            beside[name] = decode(retry=True)
         notes[name] = {"data": str(place.resolve()), "fingerprint": manifest.fingerprint}
         if is_begun and notes[name]["fingerprint"] != known[name]["fingerprint"]:
             what = ""
@@ -182,7 +187,9 @@ def _with_folders(
         for line in manifest.understood:
             say(f"{name}: {line}")
         fake = f"{int(rows['target'].sum())} fake, of {place}"
-        say(f"{name}: {counted(len(rows), 'file')}, {fake}{absent_told(manifest.table)}")
+        say(f"{name}: {counted(len(rows), 'file')}, {fake}")
+        for line in describe_prepared(beside[name]):
+            say(f"{name}: {line}")
         if num_known := _num_known(rows, prepared):
             say(
                 f"warning: {num_known} of the {len(rows)} files of {name} are copies of files that "
