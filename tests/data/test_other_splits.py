@@ -54,6 +54,7 @@ def two_folders(found: Inspection) -> list[str]:
         ("test-images", "test"),
         ("val_fake", "val"),
         ("train_station", None),
+        ("validation_set", "val"),
         ("train_test", None),
         ("fake", None),
         ("a1", None),
@@ -124,6 +125,15 @@ def test_splits_of_a_table_whose_folder_is_not_there_are_told(tmp_path: Path) ->
     assert said.startswith("warning: 8 of 8 files of val are in folders called after another")
 
 
+def test_folders_beside_that_of_test_with_one_of_that_name_are_not_meant(tmp_path: Path) -> None:
+    data = put(tmp_path, "train/t*.png", "test/*.png", "masks/test/*.png")
+    table(data, "train.csv", "t*.png")
+    table(data, "sample_submission.csv", "*.png", column="score")
+    found = inspect_data(data)
+    assert media(found, "test") == {"test"}
+    assert len(two_folders(found)) == 1
+
+
 @pytest.mark.parametrize("inner", ["", "images/"])
 def test_a_template_means_the_folder_of_test_and_others_that_have_its_names_are_told(
     tmp_path: Path, inner: str
@@ -172,7 +182,15 @@ def test_a_template_that_names_files_of_val_says_so(tmp_path: Path) -> None:
     assert said.startswith("warning: 8 of 8 files of test are in folders called after another")
 
 
-@pytest.mark.parametrize("places", [("{}_real", "{}_fake"), ("{} real", "{} fake")])
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("{}_real", "{}_fake"),
+        ("{} real", "{} fake"),
+        ("real_{}_set", "fake_{}_set"),
+        ("{}_real_ffhq", "{}_fake_stylegan"),
+    ],
+)
 def test_splits_in_the_names_of_folders_of_classes_are_not_lost(
     tmp_path: Path, places: tuple[str, ...]
 ) -> None:
@@ -189,8 +207,9 @@ def test_folders_of_splits_may_have_such_classes_in_them(tmp_path: Path) -> None
     assert not warned(found)
 
 
-def test_splits_deep_within_folders_of_classes_are_told(tmp_path: Path) -> None:
-    places = [f"{name}/{split}/*.png" for split in SPLITS for name in ("real/ffhq", "fake/sd")]
+@pytest.mark.parametrize("pattern", ["{}/ffhq/{}", "{}/{}_ffhq", "{}/{}_set1"])
+def test_splits_deep_within_folders_of_classes_are_told(tmp_path: Path, pattern: str) -> None:
+    places = [f"{pattern.format(n, s)}/*.png" for s in SPLITS for n in ("real", "fake")]
     (said,) = warned(inspect_data(put(tmp_path, *places)))
     assert said.startswith("warning: 32 of 48 files of train are in folders called after another")
 

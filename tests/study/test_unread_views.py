@@ -57,5 +57,15 @@ def test_a_file_that_was_decoded_then_is_missed(study: StudyFolder) -> None:
     assert without_unread(lost, noted, "mine").table.equals(lost.table)
     # What no try makes, as a view of sound of a mute file, is the same everywhere.
     mute = crashed(whole, {"val": "val3.png"})
-    mute.table["status.image"] = mute.table["status.image"].replace("crashed", "no_audio")
+    mute.table["status.image"] = mute.table["status.image"].replace("crashed", "silent")
     assert without_unread(mute, noted, "mine").table.equals(mute.table)
+
+
+@pytest.mark.parametrize(("status", "is_noted"), [("changed", True), ("silent", False)])
+def test_what_befalls_a_file_while_it_is_read_is_noted(
+    study: StudyFolder, status: str, is_noted: bool
+) -> None:
+    lost = crashed(Prepared.load(study.path), {"train": "train3.png"})
+    lost.table["status.image"] = lost.table["status.image"].replace("crashed", status)
+    replace(lost, beside={}).save(study.path)
+    assert bool(unread_views(study)[""]) is is_noted

@@ -27,7 +27,7 @@ from workbench.selection.soup import average_again
 from workbench.study.folder import StudyFolder
 from workbench.study.soups import Ingredient as Averaged
 from workbench.study.soups import Soup, soup_uid
-from workbench.submission import training_files
+from workbench.submission import retrain_data, training_files
 from workbench.submission.bundle import Bundle, export
 from workbench.submission.contents import read_manifest_of_bundle
 from workbench.submission.places import MANIFEST, WEIGHTS
@@ -57,6 +57,7 @@ from workbench.trial.environment import Environment
 from workbench.trial.recipe import Objective
 from workbench.trial.result import Result
 from workbench.trial.train import run_trial
+from workbench.workspace import Workspace
 
 HERE = Environment(processor="a CPU", num_threads=2, versions={"torch": "2.13.0"})
 
@@ -101,6 +102,35 @@ def test_a_training_that_is_repeated_gives_the_same_bits(
     before = written.stat().st_mtime_ns
     assert retrain(path, study.data, out, how).ok
     assert written.stat().st_mtime_ns == before
+
+
+def test_copies_are_made_of_what_the_training_had(
+    study: TrainedStudy, own_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Which sounds are spliced into which depends on what could be decoded.
+    record = read_training(own_bundle)
+    table = Prepared.load(study.folder.path).table
+    content = table.loc[table["name"] == "train0.mp4", "content"].iloc[0]
+    unread = {"made": {"": {"mel": (content,), "frames": (content,)}}}
+    seen: list[Prepared] = []
+
+    def made(prepared: Prepared, *_: object, **__: object) -> Prepared:
+        seen.append(prepared)
+        return prepared
+
+    monkeypatch.setattr(retrain_data, "with_made_slices", made)
+    retrain_data.retraining_data(
+        record.model_copy(update={"unread": unread}),
+        "made",
+        own_bundle,
+        study.data,
+        Workspace(tmp_path / "out"),
+        store=tmp_path,
+        slices={},
+        device="cpu",
+    )
+    lost = seen[0].left_out()
+    assert list(lost.loc[lost["split"] == "train", "name"]) == ["train0.mp4"]
 
 
 def test_files_that_no_training_looks_at_are_told(own_bundle: Path, own_study: StudyFolder) -> None:

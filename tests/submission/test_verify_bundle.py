@@ -196,6 +196,8 @@ def test_scores_within_the_tolerance_are_the_same() -> None:
         "2 of 2 scores differ by over 1e-4, the most that of '1.mp4': 0.400000 in place of "
         "0.500000."
     )
+    with pytest.raises(BundleError, match=r"\. Of 1 of them nothing could be decoded when they"):
+        compare_scores(stored, sheet("0.2502", "0.4"), 1e-4, ["1.mp4"])
 
 
 @pytest.mark.parametrize("cell", ["nan", "1.5", "", "-0.1", "high"])

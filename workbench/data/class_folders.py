@@ -11,7 +11,7 @@ from workbench.data.labels import Template
 from workbench.data.layout import Layout
 from workbench.data.media_files import NO_FILE, sizes_in
 from workbench.data.metadata import MetadataTable
-from workbench.data.split_names import split_called, split_in
+from workbench.data.split_names import split_called, split_hinted
 from workbench.data.targets import Classes, reader_of
 from workbench.data.unlabelled import Skipped, media_among, skipped_told, split_of_files
 from workbench.errors import DataError
@@ -223,7 +223,7 @@ def require_one_split(media: Path, classes: Iterable[str]) -> None:
 
     Somebody who names the folders of each class may mean to put the splits together.
     """
-    found = {split: name for name in sorted(classes) if (split := split_in(name))}
+    found = {split: name for name in sorted(classes) if (split := split_hinted(name))}
     _refuse_several(media, found, "of classes that are called after splits, too")
 
 

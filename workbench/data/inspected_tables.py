@@ -28,7 +28,7 @@ from workbench.data.guessed_columns import (
 from workbench.data.label_table import all_of_test
 from workbench.data.layout import Layout
 from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE
-from workbench.data.split_names import is_of_other_split, split_called, splits_in
+from workbench.data.split_names import is_of_other_split, split_called, split_in, splits_in
 from workbench.data.split_places import parent_of_splits, placed
 from workbench.errors import DataError
 from workbench.gate import is_inside
@@ -249,7 +249,10 @@ def template_keys(
     file = usual[0] if usual else next(iter(there))
     score = score_column(there[file], may_be_label=True)
     free = {*files} - {*labelled}
-    for among, least in ((_of_split(free, "test"), MOST_FOUND), (free, LEAST_FOUND), (files, 0.0)):
+    of_test = _of_split(free, "test")
+    outer = {name for name in of_test if split_in(name.partition("/")[0]) == "test"}
+    places = [(outer, MOST_FOUND), (of_test, MOST_FOUND), (free, LEAST_FOUND), (files, 0.0)]
+    for among, least in places:
         names = names_in(there[file], among, None)
         if names is not None and names.found >= least:
             break

@@ -40,7 +40,7 @@ _SPLITS = {
 _FILES = (
     *("image", "images", "img", "imgs", "picture", "pictures", "frame", "frames", "face", "faces"),
     *("video", "videos", "clip", "clips", "audio", "audios", "sound", "sounds", "wav", "wavs"),
-    *("flac", "jpg", "png", "mp4", "file", "files", "data", "media", "folder", "dir"),
+    *("flac", "jpg", "png", "mp4", "file", "files", "data", "media", "folder", "dir", "set"),
 )
 """Words beside that for a split in the name of a folder, besides those for a class."""
 
@@ -58,13 +58,28 @@ def split_in(folder: str) -> str | None:
     Beside the word for it there may be numbers, single letters and words for files or a class, as
     in `test1`, `test_a`, `test_images` and `train_fake`.
     """
+    words = _words(folder)
+    others = [word for word in words if split_called(word) is None]
+    is_known = all(word in _FILES or reader_of(word, Classes()) is not None for word in others)
+    return split_hinted(folder) if is_known else split_called(folder)
+
+
+def split_hinted(folder: str) -> str | None:
+    """Return the split that a folder may be called after, as `train_real_ffhq`; None if after none.
+
+    Its first or its last word, but for those for files or a class, is one for it.
+    """
     if split := split_called(folder):
         return split
-    words = [word for word in re.split(r"[\W\d_]+", fold(folder)) if len(word) > 1]
-    others = [word for word in words if split_called(word) is None]
+    words = _words(folder)
     found = {*map(split_called, words)} - {None}
-    is_known = all(word in _FILES or reader_of(word, Classes()) is not None for word in others)
-    return found.pop() if len(found) == 1 and is_known else None
+    kept = [w for w in words if w not in _FILES and reader_of(w, Classes()) is None]
+    return found.pop() if len(found) == 1 and {kept[0], kept[-1]} & {*_SPLIT_OF} else None
+
+
+def _words(folder: str) -> list[str]:
+    """Return the words of a folder's name, but for numbers and single letters."""
+    return [word for word in re.split(r"[\W\d_]+", fold(folder)) if len(word) > 1]
 
 
 def splits_in(path: str) -> set[str]:
@@ -75,6 +90,12 @@ def splits_in(path: str) -> set[str]:
 def is_of_other_split(path: str, split: str) -> bool:
     """Return whether folders of a file's path are called after splits, and none after `split`."""
     found = splits_in(path)
+    return bool(found) and split not in found
+
+
+def may_be_of_other_split(path: str, split: str) -> bool:
+    """Return the same of folders that may be called after splits; see `split_hinted`."""
+    found = {*map(split_hinted, path.split("/")[:-1])} - {None}
     return bool(found) and split not in found
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from workbench.data.delimited import shown_cell
 from workbench.data.guessed_columns import NamesFound
 from workbench.data.names import spelled
-from workbench.data.split_names import is_of_other_split, split_called
+from workbench.data.split_names import may_be_of_other_split, split_called
 from workbench.tables import counted
 
 
@@ -98,7 +98,7 @@ def other_splits_told(table: pd.DataFrame, *, with_test: bool) -> list[str]:
     there = table[table["status"] == "ok"]
     for split, rows in there.groupby("split", sort=False):
         paths = rows["path"].drop_duplicates()
-        other = [path for path in paths if is_of_other_split(path, str(split))]
+        other = [path for path in paths if may_be_of_other_split(path, str(split))]
         if other and (with_test or split != "test"):
             lines.append(
                 f"warning: {len(other)} of {counted(len(paths), 'file')} of {split} "

@@ -69,6 +69,8 @@ def retraining_data(
     prepared = prepare(files, data, views, cache=workspace.cache, jobs=where.num_threads)
     prepared = prepared.with_all_folds()
     require_same(record.data.get(study, {}), digests(prepared.table, files.used), data)
+    # As a study that goes on has it: which sounds go into a copy depends on what was decoded.
+    prepared = without_unread(prepared, record.unread.get(study, {}), study)
     prepared = with_made_slices(
         prepared,
         files,

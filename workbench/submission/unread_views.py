@@ -1,7 +1,7 @@
 """What a model was not given of files that could not be decoded when it was trained.
 
-Their decoder may have died, or taken too long: another machine reads them. A training is repeated
-on what the first one had.
+Their decoder may have died, or taken too long, or the file was touched: another machine reads them.
+A training is repeated on what the first one had.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from dataclasses import replace
 import pandas as pd
 
 from workbench.console import say
-from workbench.data.decoding import TRIED_AGAIN
 from workbench.data.prepare import BESIDE, Prepared
 from workbench.data.prepared_table import PREPARED_TABLE, read_own_table, read_prepared_table
 from workbench.data.rows import UNKNOWN
@@ -22,6 +21,9 @@ from workbench.study.folder import StudyFolder
 UnreadViews = dict[str, dict[str, tuple[str, ...]]]
 """By the name of a slice, which is empty for the data themselves, and by view, the SHA-256 of the
 content of each file of which there was none."""
+
+_FOR_GOOD = ("no_audio", "no_video", "silent", "no_face")
+"""How a file ends on any machine, whatever happens to it while it is read."""
 
 _WHY = "it could not be decoded when the model was trained"
 
@@ -90,8 +92,7 @@ def _as_noted(prepared: Prepared, noted: Mapping[str, tuple[str, ...]], where: s
 
 
 def _is_unread(table: pd.DataFrame, view: str) -> "pd.Series[bool]":
-    unread = table[f"status.{view}"].isin((*TRIED_AGAIN, "unreadable"))
-    return (table[f"row.{view}"] == NEUTRAL_ROW) & unread
+    return (table[f"row.{view}"] == NEUTRAL_ROW) & ~table[f"status.{view}"].isin(_FOR_GOOD)
 
 
 def _contents(rows: pd.DataFrame) -> tuple[str, ...]:

@@ -284,7 +284,8 @@ class _Verification:
     def _scores(self) -> str:
         stored = read_predictions(self._bundle / PREDICTIONS, self._contents)
         found = read_predictions(self._out, self._contents)
-        said = compare_scores(stored, found, self._tolerance)
+        neutral = [file.name for file in neutral_of(read_scored_files(self._bundle)).files]
+        said = compare_scores(stored, found, self._tolerance, neutral)
         return f"{said}, on {self._device}{_stored_told(self._contents.device)}"
 
 

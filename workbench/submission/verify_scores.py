@@ -1,7 +1,7 @@
 """Predictions held against the stored ones: row by row, cell by cell, score by score."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from workbench.data.delimited import quoted
@@ -51,8 +51,15 @@ def compare_rows(stored: PredictionSheet, found: PredictionSheet) -> str:
     return f"{len(stored.rows)} rows, equal byte by byte but for the scores"
 
 
-def compare_scores(stored: PredictionSheet, found: PredictionSheet, tolerance: float) -> str:
+def compare_scores(
+    stored: PredictionSheet,
+    found: PredictionSheet,
+    tolerance: float,
+    neutral: Collection[str] = (),
+) -> str:
     """Return how near the scores are, in a sentence.
+
+    `neutral` are names of files that were scored as neutral pictures or silence.
 
     Raises:
         BundleError: one is no number from 0 to 1, or further away than `tolerance`.
@@ -62,11 +69,14 @@ def compare_scores(stored: PredictionSheet, found: PredictionSheet, tolerance: f
     if not away:
         raise BundleError("There is not a single score.")
     worst = max(range(len(away)), key=away.__getitem__)
-    far = sum(distance > tolerance for distance in away)
+    far = [name for name, apart in zip(stored.names, away, strict=True) if apart > tolerance]
     if far:
+        read = sum(name in neutral for name in far)
+        why = f" Of {read} of them nothing could be decoded when they were scored." if read else ""
         raise BundleError(
-            f"{far} of {len(away)} scores differ by over {_short(tolerance)}, the most that of "
-            f"{quoted(stored.names[worst])}: {values[worst]:.6f} in place of {wanted[worst]:.6f}."
+            f"{len(far)} of {len(away)} scores differ by over {_short(tolerance)}, the most that "
+            f"of {quoted(stored.names[worst])}: {values[worst]:.6f} in place of "
+            f"{wanted[worst]:.6f}.{why}"
         )
     if not away[worst]:
         return f"{len(away)} scores, equal to the last digit"
