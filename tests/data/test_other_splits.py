@@ -149,6 +149,17 @@ def test_a_template_means_the_folder_of_test_and_others_that_have_its_names_are_
     assert not warned(found)
 
 
+def test_where_the_files_of_each_table_are_looked_for_is_told(tmp_path: Path) -> None:
+    # Those of train are not there, and others are numbered alike.
+    data = put(tmp_path, "masks/*.png", "val/v*.png", "test/t*.png")
+    table(data, "train.csv", "*.png")
+    table(data, "val.csv", "v*.png")
+    table(data, "sample_submission.csv", "t*.png", column="score")
+    said = [line for line in inspect_data(data).lines() if "looked for in" in line]
+    places = {"train.csv": "masks", "val.csv": "val", "sample_submission.csv": "test"}
+    assert said == [f"{n}: its files are looked for in '{place}'" for n, place in places.items()]
+
+
 def test_a_folder_of_test_that_lacks_many_of_the_names_is_not_meant(tmp_path: Path) -> None:
     data = put(tmp_path, "train/t*.png", "val/*.png", *(f"test/{n:03}.png" for n in range(5)))
     table(data, "labels.csv", "t*.png")

@@ -37,6 +37,7 @@ from workbench.data.inspection_told import (
     metadata_tables,
     metadata_told,
     placeholders_told,
+    places_told,
     unused_told,
 )
 from workbench.data.layout import Layout
@@ -124,7 +125,7 @@ def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
             f"{folder}: no file that is named has an ending of a sound, a picture or a "
             f"video, e.g. {quoted(table['path'].iloc[0])}. Give the files their endings."
         )
-    remarks = [*remarks, *unused_told(found, layout, remarks)]
+    remarks = [*remarks, *unused_told(found, layout, remarks), *places_told(layout)]
     layout = _with_known_groups(layout, files)
     remarks = [*remarks, *metadata_told(found, layout), *placeholders_told(layout, table)]
     remarks += [] if answers.fake else makers_of_reals_told(layout, table)

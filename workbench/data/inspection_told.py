@@ -16,6 +16,18 @@ _PLACEHOLDERS = ("unknown", "unk", "nan", "na", "n/a", "none", "null", "-1", "-"
 """Cells, in lower case, that may say that something is not known."""
 
 
+def places_told(layout: Layout) -> list[str]:
+    """Return a line for each table whose files were found in some folder below the data's."""
+    tables = {"train_labels": "train_media", "val_labels": "val_media", "table": "media"}
+    lines = []
+    for table, media in (tables | {"template": "test_media"}).items():
+        if media in layout.model_fields_set and getattr(layout, table):
+            name, place = getattr(layout, table)[0], getattr(layout, media)[0]
+            if place != ".":
+                lines.append(f"{shown_cell(name)}: its files are looked for in {quoted(place)}")
+    return lines
+
+
 def metadata_told(found: FolderTables, layout: Layout) -> list[str]:
     """Return a line on what is taken of `metadata.csv`, and what is not; none without one."""
     usual, lines = (*NAME_COLUMNS, *OTHER_NAMES, SOUND_FAKE, PICTURE_FAKE), list[str]()
