@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
+from workbench.console import say
 from workbench.data.columns import and_more
 from workbench.data.delimited import shown_cell
 from workbench.data.manifest import Layout, Manifest, check_splits, read_labelled
@@ -130,6 +131,8 @@ def _require_one_label(held: pd.DataFrame) -> None:
 def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     """Return the files and labels of a holdout that is a folder, as the split `HOLDOUT`.
 
+    How its tables and names were read is said.
+
     Args:
         folder: The holdout's.
         layout: Of the data folder: names of label files and media that count here, too, and what
@@ -153,6 +156,8 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
         own = {"train_labels": (), "val_labels": _LABELS, "val_media": (*_MEDIA, ".")}
         places = places.model_copy(update=own)
     manifest = read_labelled(folder, places, cache=cache)
+    for line in manifest.understood:
+        say(f"holdout: {line}")
     _require_one_label(manifest.table)
     return replace(manifest, table=manifest.table.assign(split=HOLDOUT))
 

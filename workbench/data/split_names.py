@@ -1,6 +1,7 @@
 """What people call the splits of their data, in columns and as folders."""
 
 import re
+from functools import lru_cache
 
 from workbench.data.columns import cells_of, fold
 from workbench.data.delimited import Delimited
@@ -52,6 +53,7 @@ def split_called(word: str) -> str | None:
     return _SPLIT_OF.get(fold(word))
 
 
+@lru_cache(maxsize=4096)  # many files are in one folder
 def split_in(folder: str) -> str | None:
     """Return the split that a folder is called after; None if it is called after none or several.
 
@@ -64,6 +66,7 @@ def split_in(folder: str) -> str | None:
     return split_hinted(folder) if is_known else split_called(folder)
 
 
+@lru_cache(maxsize=4096)
 def split_hinted(folder: str) -> str | None:
     """Return the split that a folder may be called after, as `train_real_ffhq`; None if after none.
 

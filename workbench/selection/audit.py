@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from workbench.console import say
 from workbench.data.facts import FactsStore
 from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
 from workbench.data.manifest import Manifest, read_manifest_to_use
@@ -372,10 +371,7 @@ def _manifest(
     """Return the holdout's files with their labels, and the folder that their paths are in."""
     experiment, info = folder.experiment(), folder.info()
     if (own := holdout.folder()) is not None:
-        manifest = read_holdout(own, experiment.data, cache=workspace.cache)
-        for line in manifest.understood:
-            say(f"holdout: {line}")
-        return manifest, own
+        return read_holdout(own, experiment.data, cache=workspace.cache), own
     place = Path(info.data)
     whole = read_manifest_to_use(place, experiment.data, cache=workspace.cache)
     # However the files that are left were dealt into splits and folds then.

@@ -69,6 +69,7 @@ def retraining_data(
     prepared = prepare(files, data, views, cache=workspace.cache, jobs=where.num_threads)
     prepared = prepared.with_all_folds()
     require_same(record.data.get(study, {}), digests(prepared.table, files.used), data)
+    require_read(prepared)
     # As a study that goes on has it: which sounds go into a copy depends on what was decoded.
     prepared = without_unread(prepared, record.unread.get(study, {}), study)
     prepared = with_made_slices(
@@ -82,7 +83,6 @@ def retraining_data(
         finder=finder,
         where=where,
     )
-    require_read(prepared)
     prepared = without_unread(prepared, record.unread.get(study, {}), study)
     for name, wanted in record.folders.get(study, {}).items():
         if name in slices and prepared.beside[name].fingerprint != wanted:
