@@ -13,6 +13,7 @@ from tests.study.inline import InlineTrials
 from tests.study.tiny import THREE, write_data
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared, prepare
+from workbench.data.rows import UNKNOWN
 from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import StudyError
 from workbench.searching import slice_data
@@ -122,3 +123,23 @@ def test_what_no_trial_had_and_what_is_not_known_is_as_it_is_now(
     lost.save(folder.path)
     (folder.path / "trials").rename(folder.path / "elsewhere")
     assert as_begun(prepared, folder) is prepared
+
+
+def test_arrays_that_another_decoder_made_are_told(
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = bench.experiment(THREE)
+    folder = bench.search(file, 1).folder
+    prepared = Prepared.load(folder.path)
+    table = prepared.table.copy()
+    of_one = table["name"] == "val3.png"
+    table.loc[of_one, "sum.image"] += 1
+    table.loc[table["name"] == "val5.png", "sum.image"] = UNKNOWN  # of an older version
+    replace(prepared, table=table).save(folder.path)
+    capsys.readouterr()
+    for said in ("1 file, e.g. valset/val3.png (image). Its new trials are ranked with", ""):
+        bench.search(file, 2)
+        told = capsys.readouterr().err
+        assert said in told
+        assert ("Decoded to other pixels" in told) == bool(said)
+    assert Prepared.load(folder.path).table.equals(prepared.table)

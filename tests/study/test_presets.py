@@ -10,12 +10,13 @@ from tests.own_parts import LOSS
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, StudyError
 from workbench.media.image import Image
 from workbench.searching.loop import TrialBug
 from workbench.searching.options import RunOptions
 from workbench.searching.start import run_preset
 from workbench.space.experiment import read_experiment
+from workbench.space.precisions import Precisions
 from workbench.space.presets import draft_for, read_preset
 from workbench.study.importances import importances
 from workbench.study.records import read_trials
@@ -274,3 +275,45 @@ def test_no_member_of_a_pack_is_given_up(
     inline.reset()
     assert train() == ["complete"] * 2
     assert len(inline.trained) == 1
+
+
+def test_a_pack_is_that_which_its_file_says(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    options = RunOptions(num_trials=1, data=bench.data, jobs=1, device="cpu", study="pack")
+
+    def train(*members: dict[str, Any]) -> list[float]:
+        file = write(tmp_path, members=list(members))
+        run_preset(file, bench.workspace, options, make_runner=inline.make_runner)
+        return rates_trained(inline)
+
+    middle, last = {"optimizer": {"lr": 1e-4}}, {"optimizer": {"lr": 1e-1}}
+    inline.reset(lambda recipe, number: BUG if recipe.training.optimizer.lr == 1e-1 else 0.5)
+    with pytest.raises(TrialBug):
+        train({}, middle, last)
+    mended = {"optimizer": {"lr": 1e-2}}
+    # The old one still waits.
+    with pytest.raises(StudyError, match=r"member 3 \(`optimizer.lr` was 0.1, is 0.01\) changed"):
+        train({}, middle, mended)
+    inline.reset()
+    assert train({}, middle, last) == [1e-1]
+    for members in ([{}, last], [{}, middle, mended], [{}, last, mended]):  # all have ended
+        with pytest.raises(StudyError, match="begun with other members"):
+            train(*members)
+    assert train({}, last, middle) == [1e-1]  # the order says nothing
+    assert train({}, middle, last, mended) == [1e-1, 1e-2]
+
+
+def rates_trained(inline: InlineTrials) -> list[float]:
+    return [recipe.training.optimizer.lr for recipe in inline.trained]
+
+
+def test_members_that_come_to_one_recipe_are_refused(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Precisions, "in_bfloat16", lambda *_, **__: False)
+    options = RunOptions(num_trials=1, data=bench.data, jobs=1, device="cpu", study="one")
+    file = write(tmp_path, members=[{"precision": "auto"}, {"precision": "float32"}])
+    with pytest.raises(ConfigError, match=r"member 2 comes to the same recipe as .*member 1"):
+        run_preset(file, bench.workspace, options, make_runner=inline.make_runner)
+    assert not inline.trained

@@ -44,6 +44,7 @@ def test_predictions_are_written_anew(tmp_path: Path, text: str) -> None:
         b"video_name,y_pred\na.mp4,0.5\nb.mp4,0.5\n",  # a template
         b"video_name,target,y_pred\na.mp4,1,0.25\n",  # labels beside scores
         b"video_name,y_pred\na.mp4,0\n",
+        b"video_name,y_pred,speaker\na.mp4,0,s1\nb.mp4,1,s2\n",
         b"video_name,y_pred\n\xff.mp4,0.5\n",
         b"video_name,y_pred\n" + b"x" * 200_000 + b",0.5\n",
     ],

@@ -5,6 +5,7 @@ A file that took too long or killed its decoder may be read the next time, as af
 given a neutral array in its place.
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from workbench.console import say
 from workbench.data.delimited import shown_cell
 from workbench.data.prepare import BESIDE, Prepared
 from workbench.data.prepared_table import PREPARED_TABLE, read_prepared_table
+from workbench.data.rows import UNKNOWN
 from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import CacheError, StudyError
 from workbench.scoring.slices import TEST
@@ -111,7 +113,26 @@ def _agreed(prepared: Prepared, known: pd.DataFrame, study: str, of: str) -> Pre
             "on without, as it began, so that all its trials can be ranked together; to have them, "
             "search into a new study by --study NAME."
         )
+    if found := files_told(table, _with_other_arrays(table, known, prepared.views), of):
+        say(
+            f"Decoded to other pixels or sound than when the study {study} began, as by another "
+            f"version of a library: {found}. Its new trials are ranked with trials of those; to "
+            "have all alike, search into a new study by --study NAME."
+        )
     return prepared
+
+
+def _with_other_arrays(table: pd.DataFrame, known: pd.DataFrame, views: Iterable[str]) -> Masks:
+    """Return the rows of which the array is another than earlier trials had, by its checksum."""
+    other: Masks = {}
+    for view in views:
+        row, column = f"row.{view}", f"sum.{view}"
+        if row in known and column in known and column in table:
+            before, made = (table["content"].map(known[each]) for each in (column, row))
+            is_told = before.notna() & (before != UNKNOWN) & (table[column] != UNKNOWN)
+            is_made = (made != NEUTRAL_ROW) & (table[row] != NEUTRAL_ROW)
+            other[view] = is_told & is_made & (table[column] != before)
+    return other
 
 
 def of_labelled(table: pd.DataFrame, masks: Masks) -> Masks:
@@ -125,5 +146,5 @@ def files_told(table: pd.DataFrame, masks: Masks, of: str = "") -> str:
         return ""
     view = next(view for view, rows in masks.items() if rows.any())
     first = table[masks[view]].iloc[0]
-    why = shown_cell(f"{view}: {first[f'reason.{view}']}", most=200)
+    why = shown_cell(": ".join(filter(None, (view, first[f"reason.{view}"]))), most=200)
     return f"{counted(num, 'file')}{of}, e.g. {shown_cell(first['path'])} ({why})"

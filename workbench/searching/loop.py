@@ -5,16 +5,17 @@ killed at any instant: the next search of the study takes over the trials that w
 """
 
 from collections.abc import Callable
-from typing import NoReturn, assert_never
+from typing import assert_never
 
 from workbench.console import say
 from workbench.processes import Interrupts
 from workbench.searching import messages
+from workbench.searching.bugs import BugWatch
 from workbench.searching.disk_budget import DiskBudget
 from workbench.searching.forecast import LEARNT_FROM, Forecast
 from workbench.searching.live import SearchView, Situation
 from workbench.searching.noise import NoiseWatch
-from workbench.searching.open_trials import OpenTrial
+from workbench.searching.open_trials import MOST_RESTARTS, OpenTrial
 from workbench.searching.options import RunOptions
 from workbench.searching.queue import Queue
 from workbench.searching.runner import Event, Runner
@@ -25,17 +26,6 @@ from workbench.study.folder import StudyFolder
 from workbench.trial.decision import Decision
 from workbench.trial.job import Blocked, Bug, Died, Full
 from workbench.trial.result import Epoch, Result, State
-
-MOST_RESTARTS = 1
-"""How often a trial is started again from its last kept epoch after its worker died."""
-
-
-MOST_BUGS = 3
-"""Trials with bugs, none of which another one got beyond in between, that end a search."""
-
-
-_SCORING = 1 << 30
-"""In the place of the epochs that a trial had done: it had done all of a fold."""
 
 
 class TrialBug(Exception):
@@ -75,22 +65,13 @@ class Search:
         self._queue, self._scheduler, self._runner = queue, scheduler, runner
         self._forecast, self._limits, self._noise = forecast, limits, noise
         self._budget = budget
-        self._are_known, self._all_needed = are_known, all_needed
+        self._all_needed = all_needed
+        self._bugs = BugWatch(store, none_alone=are_known or all_needed)
         self._stopped = ""
         """Why no trial starts any more; empty while they do."""
 
         self._at_epoch_ends = False
         """Whether each trial in flight is stopped at the end of its current epoch."""
-
-        self._most_epochs = 0
-        """Of an earlier run's trials, the epochs of that which did the most."""
-
-        self._num_epochs: dict[int, int] = {}
-        """Those that each trial of this run has done."""
-
-        self._num_bugs, self._bug_at = 0, 0
-        """Trials that were given up for a bug since another one did more epochs than these, and the
-        epochs of that which did the most of them."""
 
         self._last_may_end = False
         """Whether, while stopping, a trial that has done its last epoch is scored and completed."""
@@ -102,10 +83,10 @@ class Search:
         for number, waiting in self._store.paused.items():
             self._scheduler.recall(number, waiting.reached, "paused")
             self._scheduler.on_pause(number, len(waiting.epochs))
-            self._num_epochs[number] = len(waiting.epochs)
+            self._bugs.on_epoch(number, len(waiting.epochs))
         for recipe, result in self._store.trained(most=LEARNT_FROM):
             self._forecast.learn(recipe, result)
-            self._most_epochs = max(self._most_epochs, len(result.epochs))
+            self._bugs.learn(len(result.epochs))
 
     def run(self, look: Callable[[], None] = lambda: None) -> str:
         """Run trials until as many have ended as were asked for.
@@ -213,50 +194,25 @@ class Search:
                 assert_never(event)
 
     def _handle_bug(self, running: OpenTrial, traceback: str) -> None:
-        """Let another worker go on with a trial that hit a bug, and then give it up alone.
-
-        So is one whose network takes no such pictures. Where no other trial got beyond the epoch in
-        which it came, or through the scoring, or trial after trial is given up, or the recipe was
-        trained before, as a repeat's, it is not the recipe's: the search ends, and the trial is
-        asked again once the bug is mended. So it is where every trial is needed. Else one whose bug
-        ends two searches is given up, or it would end each.
-        """
+        """Give up a trial that hit a bug, or try it once more, or end the search."""
         if self._at_epoch_ends:
             say(messages.asked_again(running, messages.bug(traceback)))
             self._requeue(running)
             return
-        done = len(running.epochs)
-        if done and done % running.recipe.training.num_epochs == 0:  # a fold is scored, or the last
-            done, is_alone = _SCORING, bool(self._store.complete())
-        else:
-            others = (num for number, num in self._num_epochs.items() if number != running.number)
-            is_alone = max(self._most_epochs, *others, 0) > done
-        store = self._store
-        is_only = not self._queue.missing() and len(store.in_flight) + len(store.paused) == 1
-        has_ended_one = store.has_ended_a_search(running, done) and (
-            not is_only or bool(store.complete())
-        )
-        if self._are_known or self._all_needed or not (is_alone or has_ended_one):
-            self._end_by_bug(running, done, traceback)
-        if running.bugs < MOST_RESTARTS:
-            running.bugs += 1
-            say(messages.restarted(running, f"{messages.bug(traceback)}."))
-            self._runner.submit(running.job(self._folder.name, self._options))
-            return
-        self._num_bugs, self._bug_at = self._num_bugs + 1, max(self._bug_at, done)
-        if self._num_bugs >= MOST_BUGS and not has_ended_one:
-            self._end_by_bug(running, done, traceback)
-        self._end(running, self._store.fail(running, messages.bug(traceback)))
-
-    def _end_by_bug(self, running: OpenTrial, done: int, traceback: str) -> NoReturn:
-        self._store.note_end_of_search(running, done)
-        raise TrialBug(f"trial {running.name} hit a bug:\n{traceback}")
+        num_left = self._queue.missing() + len(self._store.in_flight) + len(self._store.paused)
+        match self._bugs.judge(running, is_only=num_left == 1):
+            case "try again":
+                running.bugs += 1
+                say(messages.restarted(running, f"{messages.bug(traceback)}."))
+                self._runner.submit(running.job(self._folder.name, self._options))
+            case "give it up":
+                self._end(running, self._store.fail(running, messages.bug(traceback)))
+            case "end the search":
+                raise TrialBug(f"trial {running.name} hit a bug:\n{traceback}")
 
     def _handle_epoch(self, running: OpenTrial, epoch: Epoch) -> None:
         self._store.report(running, epoch)
-        self._num_epochs[running.number] = len(running.epochs)
-        if len(running.epochs) > self._bug_at:
-            self._num_bugs, self._bug_at = 0, 0
+        self._bugs.on_epoch(running.number, len(running.epochs))
         decision: Decision = "go on"
         if epoch.fold == 1 and (reached := running.reached):
             decision = self._scheduler.on_epoch(running.number, reached, running.num_epochs)
@@ -298,8 +254,8 @@ class Search:
         state = _held_against(result.state, self._store.keeps(running.number))
         self._scheduler.on_end(running.number, running.reached, state)
         self._learn_and_say(running, result)
-        if result.state == "complete" and self._bug_at == _SCORING:
-            self._num_bugs, self._bug_at = 0, 0
+        if result.state == "complete":
+            self._bugs.on_complete()
         if self._budget is not None:
             self._budget.keep()
         if result.state == "complete" and self._noise is not None:

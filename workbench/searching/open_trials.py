@@ -11,6 +11,10 @@ from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, best_epoch
 
+MOST_RESTARTS = 1
+"""How often a trial is started again from its last kept epoch after its worker died, and how often
+after a bug."""
+
 
 class Ended(NamedTuple):
     """A complete trial."""

@@ -1,7 +1,7 @@
 """What a study tries next, as Optuna has it: what was asked for by hand, else what it draws."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
 import optuna
@@ -76,6 +76,18 @@ class Proposals:
             params = self._space.params_of(draft) or {}
             attrs = {GIVEN: draft.model_dump_json(), START: source}
             self._study.enqueue_trial(params, user_attrs=attrs)
+
+    def begun(self) -> Iterator[tuple[str, SampledConfig | None, str]]:
+        """Yield what says each trial, and each that is to be tried, its draft and its recipe's uid.
+
+        What is drawn has no draft here, and what is to be tried no uid.
+        """
+        for trial in self._study.get_trials(deepcopy=False):
+            attrs = trial.user_attrs
+            if HIDDEN not in attrs:
+                given = attrs.get(GIVEN)
+                draft = None if given is None else SampledConfig.model_validate_json(given)
+                yield attrs.get(START, ""), draft, attrs.get(UID, "")
 
     def ask(self) -> tuple[optuna.Trial, SampledConfig]:
         """Return a new trial and what it is to be: what the space draws, or what was asked for."""

@@ -39,6 +39,7 @@ from workbench.searching.loop import Search
 from workbench.searching.new_study import begin_or_check
 from workbench.searching.noise import NoiseWatch
 from workbench.searching.options import RunOptions
+from workbench.searching.pack_members import PackMembers
 from workbench.searching.places import require_places
 from workbench.searching.queue import TrialQueue
 from workbench.searching.recording import StudyRuns, changes_told
@@ -169,6 +170,7 @@ class _Run:
             runs = StudyRuns(self.folder, tracking, made_by)
             space, screened = self._screened(runs)
             builder = self._builder(info)
+            members = PackMembers(first, builder, study=self.folder.name) if as_one else None
             runner.prepare(builder.guess(draft) for draft in space.corners())
             seed = self.options.seed
             store = StudyStore(self.folder, self.experiment, space, seed=seed, runs=runs)
@@ -206,7 +208,7 @@ class _Run:
                     say(other)
             sheets = sheets_beside(self.folder, self.space, prepared, runs)
             with full_disk_told(folder, *folders_of(tracking)), changes_told(runs, folder):
-                stopped = _search(search, store, {**first, **screened}, sheets)
+                stopped = _search(search, store, {**first, **screened}, sheets, members)
             num_new = store.num_ended() - before
             return SearchOutcome(self.folder, self.experiment, stopped, num_new)
 
@@ -315,7 +317,11 @@ class _Run:
 
 
 def _search(
-    search: Search, store: StudyStore, first: Mapping[str, SampledConfig], sheets: Beside | None
+    search: Search,
+    store: StudyStore,
+    first: Mapping[str, SampledConfig],
+    sheets: Beside | None,
+    members: PackMembers | None,
 ) -> str:
     """Adopt what the last search of the study left, and search; return why it stopped."""
     state: RunState = "interrupted"
@@ -330,6 +336,8 @@ def _search(
         if other := store.other_code():
             before, now = map(describe_code, other)
             say(f"The study goes on with other code: {now}; its last trial was made by {before}.")
+        if members is not None:
+            members.require_of(store.proposals)
         for source, draft in first.items():
             store.proposals.start_from(draft, source)
         search.learn()

@@ -9,8 +9,8 @@ from pathlib import Path
 from workbench.data.delimited import read_delimited
 from workbench.errors import DataError
 
-_PLACEHOLDERS = {0.0, 0.5, 1.0}
-"""Scores that stand in every row of a template which nobody has filled in yet."""
+_NO_SCORES = ({0.0, 1.0}, {0.5})
+"""What stands in all rows of a table of labels, and of a template which nobody has filled in."""
 
 _LABELS = {"target", "label", "class", "split"}
 """Columns of a table of labels: whatever else it holds, no prediction has them."""
@@ -88,8 +88,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _is_predictions(path: Path, columns: Sequence[str]) -> bool:
     """Say whether `path` is a table in which every row has a score from 0 to 1.
 
-    A template is one as well before it is filled in. It has the same round number in every row,
-    and whoever got it from others may have no second one.
+    A template before it is filled in looks alike, and so does a table of labels with the same
+    columns. There may be no second copy of either.
     """
     try:
         header, *rows = read_delimited(path).rows
@@ -100,6 +100,6 @@ def _is_predictions(path: Path, columns: Sequence[str]) -> bool:
         scores = [float(row[at]) for row in rows]
     except (DataError, ValueError, IndexError):
         return False
-    if scores and set(scores) <= {scores[0]} & _PLACEHOLDERS:
+    if scores and any(numbers.issuperset(scores) for numbers in _NO_SCORES):
         return False
     return all(math.isfinite(score) and 0 <= score <= 1 for score in scores)
