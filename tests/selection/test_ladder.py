@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from tests.selection.studies import normal_scores
 from workbench.cli import selection
 from workbench.cli.main import app
-from workbench.selection import audit
-from workbench.selection.audit import Audited, describe_audit, estimate, interval, is_gain
+from workbench.selection import audit, ladder
+from workbench.selection.audit import Audited, describe_audit
+from workbench.selection.ladder import estimate, interval, is_gain
 from workbench.study.looks import Look
 from workbench.trial.delong import auc_difference
 from workbench.trial.recipe import MetricName
@@ -71,7 +72,7 @@ def test_the_interval_of_an_auc_of_one_is_not_zero_wide() -> None:
 def test_the_interval_of_a_rate_without_an_error_is_not_zero_wide(
     metric: MetricName, low: float, high: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "_RESAMPLES", 10)
+    monkeypatch.setattr(ladder, "_RESAMPLES", 10)
     targets = np.array([0, 1] * 6)
     scores = np.where(targets == 1, 0.9, 0.1)
     found = interval(metric, targets, scores, estimate(metric, targets, scores))
@@ -148,7 +149,8 @@ def test_json_of_an_audit_says_what_is_told_beside_the_value(
     found = json.loads(done.stdout)
     assert told.model_dump(mode="json").items() <= found.items()
     assert found.keys() - told.model_dump().keys() == {
-        *("num_looks", "picked", "num_copies", "num_unseen", "shared", "elsewhere", "num_same")
+        *("num_looks", "picked", "num_copies", "num_unseen", "shared", "elsewhere", "num_same"),
+        "num_before",
     }
     assert (found["num_same"], found["shared"], found["num_looks"]) == (3, [*shared], 2)
 

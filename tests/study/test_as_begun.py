@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -26,11 +27,11 @@ CRASHED: dict[str, int | str] = {
 }
 
 
-def crashed(prepared: Prepared, names: Mapping[str, str]) -> Prepared:
-    """Return the data with the decoder dead on a file of each of some splits."""
+def crashed(prepared: Prepared, names: Mapping[str, str | list[str]]) -> Prepared:
+    """Return the data with the decoder dead on files of some splits, one of each or several."""
     table = prepared.table.copy()
-    for split, name in names.items():
-        those = (table["split"] == split) & (table["name"] == name)
+    for split, lost in names.items():
+        those = (table["split"] == split) & table["name"].isin(np.atleast_1d(lost))
         for column, value in CRASHED.items():
             table.loc[those, column] = value
     return replace(prepared, table=table)
@@ -111,7 +112,7 @@ def test_a_slice_that_trials_had_is_tried_again_by_the_search_itself(
 
 
 def test_what_no_trial_had_and_what_is_not_known_is_as_it_is_now(
-    bench: Bench, inline: InlineTrials
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = bench.search(bench.experiment(THREE), 1).folder
     prepared = Prepared.load(folder.path)
@@ -119,7 +120,9 @@ def test_what_no_trial_had_and_what_is_not_known_is_as_it_is_now(
     lost.save(folder.path)
     assert neutral(as_begun(prepared, folder).table) == ["val3.png"]
     folder.manifest.unlink()
+    capsys.readouterr()
     assert as_begun(prepared, folder) is prepared
+    assert f"{folder.manifest} is gone or damaged, so that nothing tells" in capsys.readouterr().err
     lost.save(folder.path)
     (folder.path / "trials").rename(folder.path / "elsewhere")
     assert as_begun(prepared, folder) is prepared

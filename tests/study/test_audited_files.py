@@ -13,6 +13,7 @@ import pytest
 from tests.selection.studies import champion
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
+from tests.study.test_as_begun import crashed
 from tests.study.test_looks import look
 from tests.study.tiny import THREE, write_data
 from workbench.data import contents
@@ -256,6 +257,40 @@ def test_a_value_is_not_that_of_weights_that_were_trained_since(
         with pytest.raises(StudyError, match="is that of trial 0 with other weights than it has"):
             audit.audit(folder, bench.workspace, trial, device="cpu")
     assert len(read_looks(folder)) == 2
+
+
+def test_what_stands_is_measured_anew_where_other_files_can_be_decoded(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = write_data(tmp_path / "crashing", seed=8)
+    inline.scores = _undecided()
+    folder = bench.search(bench.experiment(THREE, holdout={"data": str(held)}), 2).folder
+    lost = ["val0.png", "val2.jpg"]
+
+    def partly(*given: Any, **named: Any) -> Prepared:
+        return crashed(prepare(*given, **named), dict.fromkeys([HOLDOUT], lost))
+
+    def scored(_: Any, uid: str, prepared: Prepared, device: str) -> tuple[Any, Any]:
+        rows = prepared.rows(HOLDOUT)
+        fakes = rows["target"].to_numpy()
+        return fakes, np.where(rows["name"].isin(lost), 1.0, fakes)
+
+    monkeypatch.setattr(audit, "_scored", scored)
+    monkeypatch.setattr(audit, "prepare", partly)
+    first = audit.audit(folder, bench.workspace, 0, device="cpu").look
+    assert (first.num_files, first.value) == (38, 1.0)
+    monkeypatch.setattr(audit, "prepare", prepare)
+    # 20 fakes have 1; of 20 real files, 18 have 0 and two 1: (18 + 2 / 2) / 20.
+    for trial in (1, 0):
+        audited = audit.audit(folder, bench.workspace, trial, device="cpu")
+        now = audited.look
+        assert now.value == pytest.approx(0.95)
+        assert (now.num_files, now.of_trial) == (40, 0)
+        told = audit.describe_audit(audited)
+        is_first = trial == 1
+        assert ("of trial 0, had been measured on 38 files: others could be" in told) == is_first
+        assert (audited.num_before == 38) == is_first
+        assert "auc 0.9500" in told and "1.0000 (" not in told
 
 
 def test_a_repeat_of_a_trial_is_told_from_the_others(bench: Bench, inline: InlineTrials) -> None:

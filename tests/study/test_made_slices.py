@@ -9,10 +9,12 @@ import pytest
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
+from tests.study.test_as_begun import crashed
 from tests.study.tiny import THREE, write_data
 from workbench.data.manifest import Layout, Manifest, read_labelled
 from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, Metadata
 from workbench.data.prepare import Prepared, prepare
+from workbench.data.training_copies import prepare_training_copies
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.scoring.slices import columns_used
 from workbench.searching import slice_data
@@ -66,6 +68,26 @@ def test_a_study_has_the_copies_of_training_files_that_its_space_can_draw(
     assert not Prepared.load(plain.path).beside
 
 
+def test_training_files_without_a_copy_are_told(
+    bench: Bench,
+    inline: InlineTrials,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def dies(*given: Any, **named: Any) -> dict[str, Prepared]:
+        made = prepare_training_copies(*given, **named)
+        lost = ["train3.png", "train4.jpg"]
+        return {name: crashed(copies, {"train": lost}) for name, copies in made.items()}
+
+    monkeypatch.setattr(slice_data, "prepare_training_copies", dies)
+    bench.search(bench.experiment({**THREE, "copies": {"degraded": 0.5}}), 1)
+    said = (
+        "copies.degraded: 2 of 24 files of train have no such copy, and are trained on as they "
+        "are, e.g. train3.png: it died"
+    )
+    assert said in capsys.readouterr().err
+
+
 def test_a_copy_that_no_view_notices_is_told_and_left_out(
     bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +127,9 @@ def test_another_labelled_folder_is_a_slice_of_all_its_files(
     bench.search(file, 3, slices={"phone": moved})
     labels = moved / "val_label.txt"
     labels.write_text(labels.read_text().replace("val0.png,0", "val0.png,1"))
+    with pytest.raises(StudyError, match=r"slice phone .* began with \(other label: 1 "):
+        bench.search(file, 3)
+    folder.manifest.unlink()  # the table by which a study that has begun is known
     with pytest.raises(StudyError, match=r"slice phone .* began with \(other label: 1 "):
         bench.search(file, 3)
     with pytest.raises(StudyError, match="begun without the slice tablet"):

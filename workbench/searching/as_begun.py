@@ -35,7 +35,7 @@ def as_begun(prepared: Prepared, folder: StudyFolder, *, beside: str = "") -> Pr
     """Return data of a study with neutral arrays where its earlier trials had nothing else.
 
     What is read otherwise than before is said. Where the study has no trials yet, or the table of
-    its data is gone, the data are returned as they are.
+    its data is gone, which is said too, the data are returned as they are.
 
     Args:
         prepared: The data, or those of a slice beside them.
@@ -48,6 +48,13 @@ def as_begun(prepared: Prepared, folder: StudyFolder, *, beside: str = "") -> Pr
     """
     known = _known(folder, beside)
     if known is None:
+        if not beside and has_trials(folder):
+            say(
+                f"{folder.manifest} is gone or damaged, so that nothing tells which files the "
+                f"earlier trials of {folder.name} could read: new ones have all that can be read "
+                "now. If other files could not be read then, their scores are of unlike files; "
+                "put the table back from a copy, or search into a new study by --study NAME."
+            )
         return prepared
     return _agreed(prepared, known, folder.name, f" of {beside}" if beside else "")
 

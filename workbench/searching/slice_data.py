@@ -32,6 +32,7 @@ from workbench.space.experiment import Experiment
 from workbench.space.space import SampledConfig, Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder
+from workbench.study.records import has_trials
 from workbench.study.slice_folders import FOLDERS_FILE, noted_folders
 from workbench.tables import counted
 
@@ -70,7 +71,7 @@ def with_made_slices(
         copies = prepare_copies(
             prepared, names, data, manifest.stamps, cache=where.cache, jobs=where.num_threads
         )
-        for line in _lost(prepared, copies):
+        for line in _lost(prepared, copies, "val", "could not be made whole"):
             say(line)
         prepared = replace(prepared, beside={**prepared.beside, **copies})
     prepared = _with_training_copies(prepared, manifest, space, data, where)
@@ -136,6 +137,8 @@ def _with_training_copies(
         cache=where.cache,
         jobs=where.num_threads,
     )
+    for line in _lost(prepared, made, "train", "have no such copy, and are trained on as they are"):
+        say(line)
     return replace(prepared, beside={**prepared.beside, **made})
 
 
@@ -148,7 +151,8 @@ def _with_folders(
 ) -> Prepared:
     """Return the data with labelled folders beside; those that the study began with, always."""
     noted, known = folder.path / FOLDERS_FILE, noted_folders(folder)
-    if is_begun := (folder.path / PREPARED_TABLE).exists():
+    # Where that table was lost, the trials tell.
+    if is_begun := (folder.path / PREPARED_TABLE).exists() or has_trials(folder):
         for name in given.keys() - known.keys():
             raise StudyError(
                 f"The study {folder.name} was begun without the slice {name}, so its first trials "
@@ -285,19 +289,18 @@ def _require_known(prepared: Prepared, experiment: Experiment) -> None:
             )
 
 
-def _lost(prepared: Prepared, copies: dict[str, Prepared]) -> list[str]:
-    """Return a line for each copy of which a view cannot be made though the file has it."""
-    rows, lines = prepared.rows("val"), []
+def _lost(prepared: Prepared, copies: dict[str, Prepared], split: str, what: str) -> list[str]:
+    """Return a line for the files of which a view of a copy cannot be made though they have it."""
+    lines = []
     for name, copy in copies.items():
-        lost = np.logical_or.reduce(
-            [
-                (copy.table[f"row.{view}"] == NEUTRAL_ROW) & (rows[f"row.{view}"] != NEUTRAL_ROW)
-                for view in prepared.views
-            ]
-        )
-        if lost.any():
-            example = rows["name"][lost].iloc[0]
-            lines.append(
-                f"{name}: {int(lost.sum())} files of val could not be made whole, e.g. {example}"
-            )
+        rows, table = prepared.rows(split).loc[copy.table.index], copy.table
+        of_view = {
+            view: (table[f"row.{view}"] == NEUTRAL_ROW) & (rows[f"row.{view}"] != NEUTRAL_ROW)
+            for view in prepared.views
+        }
+        if num := int(np.logical_or.reduce([*of_view.values()]).sum()):
+            view = next(view for view, lost in of_view.items() if lost.any())
+            first = table[of_view[view]].iloc[0]
+            example = shown_cell(f"{first['name']}: {first[f'reason.{view}']}", most=200)
+            lines.append(f"{name}: {num} of {len(rows)} files of {split} {what}, e.g. {example}")
     return lines

@@ -10,7 +10,7 @@ arXiv:1502.04585, algorithm 2 (the step is the standard error of the paired diff
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -39,10 +39,11 @@ from workbench.selection.audited_files import (
     of_other_studies,
     of_shared_files,
     require_both_classes,
+    scored_as,
     without_copies,
 )
 from workbench.selection.champion import current_user, read_champion
-from workbench.selection.correction import gain_error, interval_by_groups
+from workbench.selection.ladder import Groups, estimate, interval, is_gain
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial
 from workbench.selection.registration import load_trained, weights_of
@@ -54,18 +55,14 @@ from workbench.study.records import TrialRow
 from workbench.study.repeats import read_repeats
 from workbench.study.scored import read_scored_trials
 from workbench.tables import counted
-from workbench.trial.delong import Estimate, auc, auc_difference
-from workbench.trial.intervals import rate_interval
-from workbench.trial.metrics import binary_metrics
-from workbench.trial.recipe import LOWER_IS_BETTER, MetricName
+from workbench.trial.recipe import MetricName
 from workbench.trial.stored_on_device import stored_for
 from workbench.workspace import Workspace
 
 _BATCH_SIZE = 32
-_RESAMPLES = 200
-"""Bootstrap samples for the metrics that have no formula."""
 
-Groups = npt.NDArray[np.int64] | None
+_VALUE = "value", "low", "high"
+"""What a look tells of a model."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +93,9 @@ class Audited:
 
     num_same: int = 0
     """Files that were left out, being copies of others of the holdout."""
+
+    num_before: int | None = None
+    """Files that what stood had been measured on, where they were others: it is measured anew."""
 
 
 def audit(
@@ -152,14 +152,19 @@ def audit(
         )
         targets, scores = _scored(folder, asked.uid, prepared, device)
         alike = numbered_groups(prepared.rows(HOLDOUT), prepared.metadata)
-        is_told = before is None
+        is_told, scored, num_before = before is None, scored_as(prepared), None
+        value, low, high = _value(metric, targets, scores, alike)
         if before is not None:
             _require_there(folder, rows, before)
-        if before is not None and before.of_recipe != asked.uid:
-            _, stood = _scored(folder, before.of_recipe, prepared, device)
-            is_told = is_gain(metric, targets, scores, stood, alike)
-        found = estimate(metric, targets, scores)
-        low, high = interval(metric, targets, scores, found, alike)
+            stood = scores
+            if before.of_recipe != asked.uid:
+                _, stood = _scored(folder, before.of_recipe, prepared, device)
+                is_told = is_gain(metric, targets, scores, stood, alike)
+            # A look of an older version says how many files it scored, not which.
+            if (before.scored or before.num_files) != (scored if before.scored else len(targets)):
+                num_before = before.num_files
+                again = dict(zip(_VALUE, _value(metric, targets, stood, alike), strict=True))
+                before = before.model_copy(update=again)
         look = Look(
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             who=current_user(),
@@ -169,6 +174,7 @@ def audit(
             place=asked.place,
             holdout=manifest.fingerprint,
             num_files=len(targets),
+            scored=scored,
             metric=metric,
             is_told=is_told,
             of_trial=asked.number,
@@ -176,22 +182,21 @@ def audit(
             of_soup=asked.is_soup,
             of_place=asked.place,
             of_weights_sha256=weights_of(folder, asked.uid),
-            value=found.value,
+            value=value,
             low=low,
             high=high,
         )
         if before is not None and not is_told:
             model = ("of_trial", "of_recipe", "of_soup", "of_place", "of_weights_sha256")
-            own = (*model, "value", "low", "high")
-            look = look.model_copy(update={key: getattr(before, key) for key in own})
+            look = look.model_copy(update={k: getattr(before, k) for k in (*model, *_VALUE)})
         append_look(folder, look)
     num_unseen = len(manifest.table) - len(targets)
     elsewhere = looks_elsewhere(folder, look.holdout)
     num_looks = len(looks) + 1
     picked = asked.objective
-    return Audited(
-        look, before, num_looks, picked, num_copies, num_unseen, shared, elsewhere, num_same
-    )
+    left_out = num_copies, num_unseen
+    told = Audited(look, before, num_looks, picked, *left_out, shared, elsewhere, num_same)
+    return replace(told, num_before=num_before)
 
 
 def describe_audit(audited: Audited) -> str:
@@ -212,6 +217,12 @@ def describe_audit(audited: Audited) -> str:
     if audited.num_unseen:
         lines.append(
             f"Left out: {counted(audited.num_unseen, 'file')} missing or not to be decoded."
+        )
+    if before is not None and audited.num_before is not None:
+        lines.append(
+            f"What stood, of {before.of_title}, had been measured on "
+            f"{counted(audited.num_before, 'file')}: others could be decoded then. It is measured "
+            "anew on these."
         )
     lines += audited.shared
     if audited.elsewhere:
@@ -238,72 +249,12 @@ def describe_audit(audited: Audited) -> str:
     return "\n".join(lines)
 
 
-def is_gain(
-    metric: MetricName, targets: npt.ArrayLike, new: Scores, stood: Scores, groups: Groups = None
-) -> bool:
-    """Return whether `new` scores beat those that stood by over one paired standard error.
-
-    Args:
-        metric: What they are held against each other by.
-        targets: (samples,) of 0 and 1.
-        new: (samples,)
-        stood: (samples,) of the same samples.
-        groups: (samples,) the group of each, from 0 on; each is one by default.
-    """
-    if metric == "auc":
-        gap = auc_difference(targets, new, stood, groups)
-    else:
-        whole = [binary_metrics(targets, scores)[metric] for scores in (new, stood)]
-        error = gain_error(metric, targets, np.stack([new, stood]), groups)
-        gap = Estimate(value=whole[0] - whole[1], standard_error=error)
-    gain = -gap.value if metric in LOWER_IS_BETTER else gap.value
-    return gap.standard_error is not None and gain > max(gap.standard_error, 0.0)
-
-
-def estimate(metric: MetricName, targets: npt.ArrayLike, scores: Scores) -> Estimate:
-    """Return a metric with its standard error: DeLong of an AUC, else by the bootstrap."""
-    if metric == "auc":
-        return auc(targets, scores)
-    values = _values(metric, targets, scores)
-    value = binary_metrics(targets, scores)[metric]
-    return Estimate(value=value, standard_error=float(np.std(values, ddof=1)))
-
-
-def interval(
-    metric: MetricName,
-    targets: npt.ArrayLike,
-    scores: Scores,
-    found: Estimate,
-    groups: Groups = None,
-) -> tuple[float | None, float | None]:
-    """Return the ends of the 95% interval of a metric; none of too few samples.
-
-    Samples of one group, (samples,) from 0 on, stay together. Of a rate it is the bootstrap's, and
-    where that is narrower Wilson's: a bootstrap of a rate of 0 or 1 has no width.
-    """
-    if groups is not None and len(set(groups.tolist())) < len(groups):
-        return interval_by_groups(metric, targets, scores, groups, found.value)
-    if metric == "auc":
-        return found.low, found.high
-    low, high = map(float, np.quantile(_values(metric, targets, scores), [0.025, 0.975]))
-    if metric in ("log_loss", "best_f1_threshold"):
-        return low, high
-    y = np.asarray(targets)
-    target = 0 if metric in ("fpr", "best_f1_fpr") else 1
-    num = len(y) if metric.endswith("accuracy") else int((y == target).sum())
-    wilson = rate_interval(found.value, num, None)
-    return min(low, wilson[0]), max(high, wilson[1])
-
-
-def _values(metric: MetricName, targets: npt.ArrayLike, scores: Scores) -> Scores:
-    """Return a metric of scores on bootstrap samples, the classes kept apart."""
-    y, rng = np.asarray(targets), np.random.default_rng(0)
-    classes = [np.flatnonzero(y == target) for target in (0, 1)]
-    values = np.empty(_RESAMPLES)
-    for sample in range(_RESAMPLES):
-        drawn = np.concatenate([rng.choice(some, len(some)) for some in classes])
-        values[sample] = binary_metrics(y[drawn], scores[drawn])[metric]
-    return values
+def _value(
+    metric: MetricName, targets: npt.NDArray[np.int64], scores: Scores, groups: Groups
+) -> tuple[float, float | None, float | None]:
+    """Return a model's metric on the holdout, and the ends of its interval."""
+    found = estimate(metric, targets, scores)
+    return found.value, *interval(metric, targets, scores, found, groups)
 
 
 class _Asked(NamedTuple):

@@ -1,5 +1,6 @@
 """Which files of a holdout an audit may score: those that chose nothing of what it is about."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from workbench.data.holdout import HOLDOUT
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import column_of
 from workbench.data.prepare import Prepared
+from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import DataError, StudyError
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look
@@ -147,6 +149,17 @@ def of_near_copies_within(held: Prepared, facts: FactsStore) -> list[str]:
         f"{counted(len(found), 'file')} of its {len(rows):,} look and sound the same as others of "
         f"it (e.g. {one} as {other}); each counts, so the interval may be too narrow."
     ]
+
+
+def scored_as(prepared: Prepared) -> str:
+    """Return a fingerprint of the holdout's files that are scored, and of the views each has.
+
+    It is another one where a file can be decoded now that could not be before, or not any more.
+    """
+    rows = prepared.rows(HOLDOUT)
+    has = [(rows[f"row.{view}"] != NEUTRAL_ROW).astype(int) for view in sorted(prepared.views)]
+    lines = sorted(map(repr, zip(rows["content"], *(each.tolist() for each in has), strict=True)))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def of_other_files(looks: Sequence[Look], fingerprint: str) -> list[str]:

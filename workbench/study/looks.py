@@ -43,6 +43,9 @@ class Look(Frozen):
     num_files: int
     """Files that were scored."""
 
+    scored: str = ""
+    """Fingerprint of which files were scored, and by which views each; empty of older versions."""
+
     metric: MetricName
     is_told: bool
     """Whether the value is that of this trial: at the first look, and where it is better than what
