@@ -288,7 +288,7 @@ def test_what_stands_is_measured_anew_where_other_files_can_be_decoded(
         assert (now.num_files, now.of_trial) == (40, 0)
         told = audit.describe_audit(audited)
         is_first = trial == 1
-        assert ("of trial 0, had been measured on 38 files: others could be" in told) == is_first
+        assert ("of trial 0, had been measured on 38 files as they" in told) == is_first
         assert (audited.num_before == 38) == is_first
         assert "auc 0.9500" in told and "1.0000 (" not in told
 

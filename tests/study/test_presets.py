@@ -14,6 +14,7 @@ from workbench.errors import ConfigError, StudyError
 from workbench.media.image import Image
 from workbench.searching.loop import TrialBug
 from workbench.searching.options import RunOptions
+from workbench.searching.recording import StudyRuns
 from workbench.searching.start import run_preset
 from workbench.space.experiment import read_experiment
 from workbench.space.precisions import Precisions
@@ -302,6 +303,50 @@ def test_a_pack_is_that_which_its_file_says(
             train(*members)
     assert train({}, last, middle) == [1e-1]  # the order says nothing
     assert train({}, middle, last, mended) == [1e-1, 1e-2]
+
+
+MEMBERS: dict[str, list[dict[str, Any]]] = {
+    "backbones": [{"backbone": "test_resnet"}, {"backbone": "test_efficientnet"}],
+    "one outside": [
+        {"backbone": "test_resnet"},
+        {"backbone": "test_resnet", "optimizer": {"lr": 1e-2}},
+        {"backbone": "test_efficientnet", "precision": "auto"},
+    ],
+}
+"""The space of a pack holds its first member, and those of other backbones."""
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("members", MEMBERS.values(), ids=MEMBERS)
+def test_a_pack_goes_on_whose_journal_does_not_know_a_member(
+    bench: Bench,
+    inline: InlineTrials,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    members: list[dict[str, Any]],
+    place: int,
+) -> None:
+    """As where it was killed, or the disk full, while a member began; or the journal is lost."""
+    study = f"{len(members)}-{place}"
+    file, num = write(tmp_path, members=members), len(members)
+    options = RunOptions(num_trials=1, data=bench.data, jobs=1, device="cpu", study=study)
+    own, begun = StudyRuns.start, []
+
+    def start(*given: Any, **named: Any) -> str:
+        begun.append(given)
+        if len(begun) == place + 1:
+            raise SystemExit("killed")
+        return own(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyRuns, "start", start)
+        with pytest.raises(SystemExit):
+            run_preset(file, bench.workspace, options, make_runner=inline.make_runner)
+    for _ in range(2):  # once more without any journal
+        ended = run_preset(file, bench.workspace, options, make_runner=inline.make_runner)
+        assert [row.state for row in read_trials(ended.folder)] == ["complete"] * num
+        ended.folder.journal.unlink()
+    assert len(inline.trained) == num
 
 
 def rates_trained(inline: InlineTrials) -> list[float]:

@@ -2,10 +2,11 @@
 
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, assert_never
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from workbench.console import say
 from workbench.searching.database import open_in_database
@@ -80,14 +81,21 @@ class Proposals:
     def begun(self) -> Iterator[tuple[str, SampledConfig | None, str]]:
         """Yield what says each trial, and each that is to be tried, its draft and its recipe's uid.
 
-        What is drawn has no draft here, and what is to be tried no uid.
+        What is to be tried has no uid, and what the space does not hold any more no draft.
         """
         for trial in self._study.get_trials(deepcopy=False):
             attrs = trial.user_attrs
             if HIDDEN not in attrs:
-                given = attrs.get(GIVEN)
-                draft = None if given is None else SampledConfig.model_validate_json(given)
-                yield attrs.get(START, ""), draft, attrs.get(UID, "")
+                yield attrs.get(START, ""), self._draft_of(trial), attrs.get(UID, "")
+
+    def _draft_of(self, trial: FrozenTrial) -> SampledConfig | None:
+        if (given := trial.user_attrs.get(GIVEN)) is not None:
+            return SampledConfig.model_validate_json(given)
+        # One that waits has no parameters yet, but what it was enqueued with.
+        params = trial.params or trial.system_attrs.get("fixed_params", {})
+        with suppress(ValueError):
+            return self._space.draw(FixedTrial(params))
+        return None
 
     def ask(self) -> tuple[optuna.Trial, SampledConfig]:
         """Return a new trial and what it is to be: what the space draws, or what was asked for."""

@@ -95,7 +95,7 @@ class Audited:
     """Files that were left out, being copies of others of the holdout."""
 
     num_before: int | None = None
-    """Files that what stood had been measured on, where they were others: it is measured anew."""
+    """Files that what stood had been measured on, where others could be decoded, or otherwise."""
 
 
 def audit(
@@ -221,8 +221,8 @@ def describe_audit(audited: Audited) -> str:
     if before is not None and audited.num_before is not None:
         lines.append(
             f"What stood, of {before.of_title}, had been measured on "
-            f"{counted(audited.num_before, 'file')}: others could be decoded then. It is measured "
-            "anew on these."
+            f"{counted(audited.num_before, 'file')} as they could be decoded then. It is measured "
+            "anew as they are now."
         )
     lines += audited.shared
     if audited.elsewhere:

@@ -14,6 +14,7 @@ from workbench.data.holdout import HOLDOUT
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import column_of
 from workbench.data.prepare import Prepared
+from workbench.data.rows import UNKNOWN
 from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import DataError, StudyError
 from workbench.study.folder import StudyFolder
@@ -152,13 +153,17 @@ def of_near_copies_within(held: Prepared, facts: FactsStore) -> list[str]:
 
 
 def scored_as(prepared: Prepared) -> str:
-    """Return a fingerprint of the holdout's files that are scored, and of the views each has.
+    """Return a fingerprint of the holdout's files that are scored, and of the arrays of each.
 
-    It is another one where a file can be decoded now that could not be before, or not any more.
+    It is another one where a file can be decoded now that could not be before, or not any more, or
+    where it is decoded to other pixels or sound.
     """
     rows = prepared.rows(HOLDOUT)
-    has = [(rows[f"row.{view}"] != NEUTRAL_ROW).astype(int) for view in sorted(prepared.views)]
-    lines = sorted(map(repr, zip(rows["content"], *(each.tolist() for each in has), strict=True)))
+    sums = [
+        rows[f"sum.{view}"].where(rows[f"row.{view}"] != NEUTRAL_ROW, UNKNOWN)
+        for view in sorted(prepared.views)
+    ]
+    lines = sorted(map(repr, zip(rows["content"], *(each.tolist() for each in sums), strict=True)))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
