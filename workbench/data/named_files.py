@@ -42,7 +42,6 @@ class _Column:
 
     names: NamesFound
     cells: list[str]
-    num_values: int
     is_whole: bool
     """Whether the names are written with their endings."""
 
@@ -56,6 +55,10 @@ class _Column:
     @property
     def is_index(self) -> bool:
         return fold(self.names.column) in _INDEX
+
+    @cached_property
+    def num_values(self) -> int:
+        return len({*map(str.strip, self.cells)} - {""})
 
     @property
     def is_of_rows(self) -> bool:
@@ -100,8 +103,12 @@ def names_in(
     usual = [at for at, cell in enumerate(header) if _is_usual(cell)]
     places = range(len(header)) if named is None else [require_column(table, named)]
     stems = {name.rpartition(".")[0] for name in files}
-    columns = [_column(table, at, files, stems, roots, prefer) for at in places]
-    found = [column for column in columns if column.names.found >= LEAST_FOUND]
+    found, share = list[_Column](), 0.0
+    for at in places:
+        column = _column(table, at, files, stems, roots, prefer)
+        share = max(share, column.names.found)
+        if column.names.found >= LEAST_FOUND:
+            found.append(column)
     # Folders of test often have files that are called as those of others are.
     apart = [c for c in found if c.names.media in prefer or not _is_of_test(c.names.media)]
     if found:
@@ -109,7 +116,6 @@ def names_in(
     if named is not None or usual:
         # Most of the files may be elsewhere: the names are as they are called.
         at = usual[0] if named is None else places[0]
-        share = max(column.names.found for column in columns)
         return NamesFound(column=header[at], media=".", found=share)
     return None
 
@@ -160,7 +166,7 @@ def _column(
             media, found = root, share
     names = NamesFound(column=header_of(table)[at], media=media, found=found)
     is_whole = _share_found(some, media, files, ()) >= LEAST_FOUND
-    return _Column(names, cells, len(values_in(table, at)), is_whole, stems)
+    return _Column(names, cells, is_whole, stems)
 
 
 def _meant(found: Sequence[_Column]) -> NamesFound:
