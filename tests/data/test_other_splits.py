@@ -116,6 +116,16 @@ def test_labels_of_files_in_a_folder_of_test_are_told(tmp_path: Path) -> None:
     assert warned(found)[0] in manifest.understood
 
 
+def test_a_folder_called_after_the_split_excuses_none_within_it(tmp_path: Path) -> None:
+    folder = "faces_for_training"
+    data = put(tmp_path, f"{folder}/train/a*.png", f"{folder}/test/b*.png")
+    rows = [f"{folder}/{s}{n:03}.png,{n % 2}" for s in ("train/a", "test/b") for n in range(8)]
+    (data / "labels.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    (said,) = warned(inspect_data(data))
+    assert said.startswith("warning: 8 of 16 files of train are in folders called after another")
+    assert said.endswith(f"e.g. {folder}/test/b000.png")
+
+
 def test_splits_of_a_table_whose_folder_is_not_there_are_told(tmp_path: Path) -> None:
     put(tmp_path, "train/*.png", number=20)
     rows = [f"{n:03}.png,{n % 2},train" for n in range(12)]

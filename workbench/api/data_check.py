@@ -7,7 +7,7 @@ import pandas as pd
 
 from workbench.checks import checkup
 from workbench.checks.page import write_checks_page
-from workbench.console import visible_lines
+from workbench.console import say, visible_lines
 from workbench.data.dataset import Dataset, find_data, read_dataset
 from workbench.data.facts import FactsStore
 from workbench.data.folds import with_fold
@@ -78,6 +78,8 @@ def check(
     folder = None if data is None else Path(data)
     place = Path(experiment) if experiment else workspace.root / "experiments" / "demo.yaml"
     about, files, prepared = decoded_data(place, folder, workspace)
+    for line in files.understood:
+        say(line)
     facts = FactsStore(workspace.cache).table(prepared.contents())
     found = checkup.run_checks(files, prepared, facts, short=False)
     page = workspace.checks / f"{about.name}.html"

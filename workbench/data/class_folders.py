@@ -1,5 +1,6 @@
 """Data with a subfolder for each class: `real` and `fake`, or `train/real`, `train/fake`, ..."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from workbench.data.split_names import split_called, split_hinted
 from workbench.data.targets import Classes, reader_of
 from workbench.data.unlabelled import Skipped, media_among, skipped_told, split_of_files
 from workbench.errors import DataError
+from workbench.tables import counted
 
 BINARY = "Two classes are told apart here, real and fake, and no more."
 
@@ -57,6 +59,18 @@ def class_of(name: str, classes: Classes) -> int | None:
     """Return which class a folder is called as: 1 for fakes, 0 for real files; None if neither."""
     read = reader_of(name, classes)
     return read(name.strip().casefold()) if read else None
+
+
+def class_by_words(name: str, given: Classes) -> int | None:
+    """Return which class a folder is of: by its name, else by a word in it such as `fake_audio`."""
+    found = class_of(name, given)
+    if found is not None or given.fake:
+        return found
+    words = [word for word in re.split(r"[\W_]+", name) if not word.isdigit()]
+    if {"not", "non", "no"} & {word.casefold() for word in words}:
+        return None  # `not_fake` says the other one, if any
+    meant = {class_of(word, given) for word in words} - {None}
+    return meant.pop() if len(meant) == 1 else None
 
 
 def read_class_folders(
@@ -132,6 +146,58 @@ def tests_of_class_folders(
     said = "; which class their folders are of is not looked at" if folders_in(media) else ""
     split.understood.insert(0, f"test: the media files in {where} are predicted{said}")
     return split._replace(understood=[*split.understood, *skipped_told(skipped, where)]), template
+
+
+def unused_told(folder: Path, layout: Layout, splits: Sequence[SplitFiles]) -> list[str]:
+    """Return a line on media in folders of classes that no row names, where tables give labels.
+
+    Folders called by numbers, as of people or scenes, are of classes only if all beside them are.
+
+    Args:
+        folder: The data folder.
+        layout: Of another kind.
+        splits: All that were read of it.
+    """
+    used = {path.removeprefix("./") for split in splits for path in split.rows["path"]}
+    inner = [path for path in folders_in(folder) if split_called(path.name) not in (None, "test")]
+    found: dict[str, list[str]] = {}
+    for place in (folder, *inner):
+        try:
+            called = {path: _called(path.name, layout.classes) for path in folders_in(place)}
+            are_all = {*called.values()} == {0, 1}
+            of_class = [p for p, target in called.items() if target is not None]
+            for path in (path for path in of_class if are_all or not path.name.isdigit()):
+                prefix = prefix_of(path, folder)
+                names = [prefix + name for name in media_among(_sizes_of(path, splits))[0]]
+                found[prefix.removesuffix("/")] = [name for name in names if name not in used]
+        except (OSError, DataError):
+            continue  # nothing of it is used, so that it need not be readable
+    files = [name for names in found.values() for name in names]
+    if not files:
+        return []
+    places = [place for place, names in found.items() if names]
+    some = ", ".join(map(quoted, places[:_NAMED])) + (", ..." if len(places) > _NAMED else "")
+    return [
+        f"left out: {counted(len(files), 'media file')} in folders of classes ({some}), e.g. "
+        f"{shown_cell(files[0])}: tables give the labels. Add rows for them, or write an experiment"
+        " of `data: {kind: class-folders}`, which reads such folders alone"
+    ]
+
+
+def _called(name: str, given: Classes) -> int | None:
+    """Return which class a folder is called after, by the usual words or by those `given`."""
+    usual = class_by_words(name, Classes())
+    return class_of(name, given) if usual is None else usual
+
+
+def _sizes_of(place: Path, splits: Sequence[SplitFiles]) -> dict[str, int]:
+    """Return the sizes of the files in a folder, which are known of the media folders of splits."""
+    for split in splits:
+        if place.is_relative_to(split.media):
+            prefix = prefix_of(place, split.media)
+            inside = ((name, size) for name, size in split.sizes.items() if name.startswith(prefix))
+            return {name.removeprefix(prefix): size for name, size in inside}
+    return sizes_in(place, "the data")
 
 
 def _labelled(

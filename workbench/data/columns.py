@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.data.delimited import SEPARATORS, Delimited, quoted
+from workbench.data.delimited import SEPARATORS, Delimited, quoted, shown_cell
 from workbench.data.names import leaves_folder
 from workbench.errors import DataError
 from workbench.values import Frozen
@@ -147,6 +147,12 @@ def understood_as(table: Delimited, said: Sequence[str]) -> str:
         how.append(table.encoding)
     every = [*how, *said]
     return f"{table.path.name}: {', '.join(every)}" if every else ""
+
+
+def both_told(name: str, other: str) -> str:
+    """Return two columns in words; one may have no header, as pandas writes an index."""
+    name, other = (shown_cell(column) or quoted(column) for column in (name, other))
+    return f"columns {name} and {other}"
 
 
 def fold(column: str) -> str:

@@ -1,12 +1,13 @@
 """Which files a data folder names, whatever its layout, before the content of any is read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from workbench.console import say
-from workbench.data.class_folders import read_class_folders, tests_of_class_folders
+from workbench.data.class_folders import read_class_folders, tests_of_class_folders, unused_told
 from workbench.data.delimited import shown_cell
 from workbench.data.file_rows import SplitFiles, described_by, rows_of
 from workbench.data.label_table import read_label_table
@@ -100,6 +101,7 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
         if predicted:
             num = counted(len(predicted[0].rows), "file")
             say(f"{folder}: {num} of test left out. Labels are read of train and val alone.")
+        _tell_unused(folder, layout, [*labelled, *([predicted[0]] if predicted else [])])
         if not labelled:
             raise DataError(
                 f"{folder} has no file with a label that counts. Its labels must be those that the "
@@ -112,7 +114,15 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
         looked = ", ".join(name for of_split in names.values() for name in of_split)
         raise DataError(f"{folder} has no labels: looked for {looked}. Name a labelled folder.")
     described = described_by(folder, layout)
-    return [split_with_labels(split, folder, layout, described) for split in there]
+    labelled = [split_with_labels(split, folder, layout, described) for split in there]
+    _tell_unused(folder, layout, labelled)
+    return labelled
+
+
+def _tell_unused(folder: Path, layout: Layout, splits: Sequence[SplitFiles]) -> None:
+    """Say of data with tables which media in folders of classes nothing is taken of."""
+    if splits and layout.kind != "class-folders":
+        splits[0].understood.extend(unused_told(folder, layout, splits))
 
 
 def _of_one_kind(
@@ -175,6 +185,7 @@ def _together(
         every = [*labelled, *([] if tests is None else [tests[0]])]
         labelled[-1].understood.extend(described.doubts(split.rows for split in every))
     labelled[-1].understood.extend(spelled_apart(split.rows for split in labelled))
+    _tell_unused(folder, layout, [*labelled, *([] if tests is None else [tests[0]])])
     if tests is None:
         if layout.kind != "class-folders":  # whose folder is listed whole
             labelled[-1].understood.extend(lost_test_media(folder, layout))

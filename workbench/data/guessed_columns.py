@@ -3,13 +3,11 @@
 What is guessed is said, and written into an experiment, where it can be corrected.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from workbench.data.class_folders import third_class
 from workbench.data.columns import (
-    NAME_COLUMNS,
-    OTHER_NAMES,
     OTHER_SCORES,
     OTHER_TARGETS,
     SCORE_COLUMNS,
@@ -18,7 +16,7 @@ from workbench.data.columns import (
     fold,
 )
 from workbench.data.delimited import Delimited, quoted
-from workbench.data.split_names import SPLIT_COLUMNS, other_split_columns, split_called
+from workbench.data.split_names import SPLIT_COLUMNS, other_split_columns
 from workbench.data.targets import Classes, means, reader_of, require_agreement
 from workbench.errors import DataError
 from workbench.values import Frozen
@@ -56,15 +54,6 @@ GROUPS = (
 LEAST_GROUPS = 5
 """Values of a column of groups, from which on they are kept together in folds."""
 
-LEAST_FOUND = 0.5
-"""Share of a table's names that are files, from which on it is one of those files."""
-
-_ROW_NUMBERS = ("", "index", "unnamed:_0", "__index_level_0__")
-"""What a column is called that numbers the rows, as pandas writes it."""
-
-_SAMPLED = 60
-_MOST_ROOTS = 300
-
 
 class Answers(Frozen):
     """What a person says of their data, so that it need not be guessed."""
@@ -97,65 +86,9 @@ class Answers(Frozen):
             ) from error
 
 
-class NamesFound(Frozen):
-    """Where a table has the names of files."""
-
-    column: str
-    media: str
-    """The folder that they are relative to, within the data folder."""
-
-    found: float
-    """The share of them that is there, of a sample."""
-
-
 def header_of(table: Delimited) -> list[str]:
     """Return the header's cells."""
     return [cell.strip() for cell in table.rows[0]]
-
-
-def names_in(
-    table: Delimited, files: Collection[str], named: str | None, prefer: Sequence[str] = ()
-) -> NamesFound | None:
-    """Return which column of a table names files, and relative to which folder; None if none does.
-
-    `named` is the column that a person names, if one does. Folders of `prefer` are looked into
-    first. Columns that are called so count before others, and numbers of rows last of all: files
-    may be called by numbers, too.
-    """
-    header = header_of(table)
-    roots = list(dict.fromkeys((*prefer, *_roots(files))))
-    usual = [at for at, cell in enumerate(header) if fold(cell) in (*NAME_COLUMNS, *OTHER_NAMES)]
-    num_values = [len(values_in(table, at)) for at in range(len(header))]
-    others = sorted(
-        range(len(header)), key=lambda at: (fold(header[at]) in _ROW_NUMBERS, -num_values[at])
-    )
-    places = [require_column(table, named)] if named else [*usual, *others]
-    places = list(dict.fromkeys(places))
-    stems = {name.rpartition(".")[0] for name in files}
-    best: NamesFound | None = None
-    for number, at in enumerate(places):
-        if best and best.found >= LEAST_FOUND:
-            if number == len(usual):
-                return best
-            # A few numbers, such as labels, are files too where those are called by numbers.
-            if at not in usual and 2 * num_values[at] < num_values[header.index(best.column)]:
-                continue
-        cells = [cell for cell in cells_of(table.rows[1:], at) if cell.strip()]
-        cells = cells[:: max(1, len(cells) // _SAMPLED)][:_SAMPLED]  # spread over all
-        for root in roots:
-            if _is_of_test(root) and root not in prefer and best and best.found >= LEAST_FOUND:
-                continue
-            share = _share_found(cells, root, files, stems)
-            if share > (best.found if best else 0.0):
-                best = NamesFound(column=header[at], media=root, found=share)
-            if best and best.found == 1.0:
-                return best
-    if best and best.found >= LEAST_FOUND:
-        return best
-    if named or usual:
-        # Most of the files may be elsewhere: the names are as they are called.
-        return NamesFound(column=header[places[0]], media=".", found=best.found if best else 0.0)
-    return None
 
 
 def label_column(table: Delimited, answers: Answers, taken: Iterable[str]) -> str | None:
@@ -181,20 +114,6 @@ def label_column(table: Delimited, answers: Answers, taken: Iterable[str]) -> st
             return found[0]
     worded = [cell for cell in others if _has_words(table, header.index(cell))]
     return worded[0] if len(worded) == 1 else None
-
-
-def require_header(
-    table: Delimited, names: NamesFound, target: str, files: Collection[str]
-) -> None:
-    """Raise DataError if the first row is of a file, which would be lost as the header is."""
-    labels = values_in(table, header_of(table).index(target))
-    # A column may be called `image` where there is an `image.png`.
-    stems = {name.rpartition(".")[0] for name in files} if target in labels else set[str]()
-    if _share_found([names.column], names.media, files, stems):
-        raise DataError(
-            f"{table.path} has no header: its first row, {table.header()}, is of a file. Put a row "
-            "that names the columns before it, such as `filename,label`."
-        )
 
 
 def split_column(table: Delimited, named: str | None) -> str | None:
@@ -291,25 +210,3 @@ def _has_words(table: Delimited, at: int) -> bool:
     readers = [reader_of(word, Classes()) for word in words]
     read = {reader(word.casefold()) for reader, word in zip(readers, words, strict=True) if reader}
     return None not in readers and read == {0, 1}
-
-
-def _roots(files: Collection[str]) -> list[str]:
-    """Return the folders that names may be relative to: the data folder, then those below it.
-
-    Those of test come last: folders often number their files alike, and some may be missing.
-    """
-    inner = {"/".join(name.split("/")[:depth]) for name in files for depth in (1, 2)} - set(files)
-    some = sorted(inner, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
-    return [".", *sorted(some, key=_is_of_test)]
-
-
-def _is_of_test(root: str) -> bool:
-    return split_called(root.partition("/")[0]) == "test"
-
-
-def _share_found(
-    cells: Sequence[str], root: str, files: Collection[str], stems: Collection[str]
-) -> float:
-    prefix = "" if root == "." else f"{root}/"
-    names = [prefix + plain_name(cell) for cell in cells]
-    return sum(name in files or name in stems for name in names) / len(names) if names else 0.0

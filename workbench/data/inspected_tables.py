@@ -10,24 +10,26 @@ from workbench.data.delimited import Delimited, quoted, shown_cell
 from workbench.data.guessed_columns import (
     GENERATORS,
     GROUPS,
-    LEAST_FOUND,
     LEAST_GROUPS,
     Answers,
-    NamesFound,
     guessed_classes,
     header_of,
     label_column,
     metadata_column,
-    names_in,
     plain_name,
-    require_header,
     score_column,
     split_column,
     values_in,
 )
 from workbench.data.label_table import all_of_test
 from workbench.data.layout import Layout
-from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE
+from workbench.data.named_files import (
+    LEAST_FOUND,
+    NamesFound,
+    names_in,
+    require_header,
+    require_one_column,
+)
 from workbench.data.split_names import is_of_other_split, split_called, split_in, splits_in
 from workbench.data.split_places import parent_of_splits, placed
 from workbench.errors import DataError
@@ -139,8 +141,9 @@ def layout_of_table(
     """Return the layout of a folder with one table of all labelled files, of these `files`.
 
     Raises:
-        DataError: its labels are not of two classes.
+        DataError: its labels are not of two classes, or two columns might name its files.
     """
+    require_one_column(table, names)
     split = split_column(table, answers.split)
     header = header_of(table)
     labels = cells_of(table.rows[1:], header.index(target))
@@ -169,7 +172,7 @@ def layout_of_label_files(
 
     Raises:
         DataError: there are several of one split, they call their columns otherwise than each
-            other, or their labels are not of two classes.
+            other, their labels are not of two classes, or two columns might name their files.
     """
     of_split: dict[str, str] = {}
     for name in labelled:
@@ -186,6 +189,8 @@ def layout_of_label_files(
         found.tables[n].path.suffix.lower() not in TEXT for n in of_split.values()
     ):
         return None
+    for name in of_split.values():
+        require_one_column(found.tables[name], labelled[name][0])
     names, target = labelled[of_split["train"]]
     table = found.tables[of_split["train"]]
     if "val" in of_split:
@@ -230,35 +235,44 @@ def template_keys(
 
     Where files in a folder of `test` have its names, or else files that are not `labelled`, it
     means those: folders often number theirs alike. It is told if others that are not `labelled`
-    have them, too.
+    have them, too. Where `test` has files that are not `labelled`, no table is it that names but
+    files that are, such as one of their quality.
 
     Raises:
         DataError: several files could be it.
     """
-    there = {
-        name: table
-        for name, table in found.tables.items()
-        if name not in used and is_template(name, table) and table.path.suffix.lower() in TEXT
-    }
+    free = {*files} - {*labelled}
+    of_test = _of_split(free, "test")
+    outer = {name for name in of_test if split_in(name.partition("/")[0]) == "test"}
+    places = [(outer, MOST_FOUND), (of_test, MOST_FOUND), (free, LEAST_FOUND), (files, 0.0)]
+    there: dict[str, NamesFound | None] = {}
+    told = []
+    for name, table in found.tables.items():
+        if name in used or not is_template(name, table) or table.path.suffix.lower() not in TEXT:
+            continue
+        for among, least in places:
+            names = names_in(table, among, None)
+            if names is not None and names.found >= least:
+                break
+        own = names_in(table, labelled, None) if of_test and among is files else None
+        if names and own and own.found >= max(LEAST_FOUND, MOST_FOUND * names.found):
+            told.append(
+                f"{shown_cell(name)}: all or nearly all of its files have labels and files of test "
+                "have none, so it is not the template"
+            )
+        else:
+            there[name] = names
     usual = [name for name in Layout().template if name in there]
     if len(there) > 1 and not usual:
         those = ", ".join(map(shown_cell, there))
         raise DataError(f"Several files could be the prediction template: {those}. Keep one there.")
     if not there:
-        return {}, None, []
+        return ({"template": ()} if told else {}), None, told
     file = usual[0] if usual else next(iter(there))
-    score = score_column(there[file], may_be_label=True)
-    free = {*files} - {*labelled}
-    of_test = _of_split(free, "test")
-    outer = {name for name in of_test if split_in(name.partition("/")[0]) == "test"}
-    places = [(outer, MOST_FOUND), (of_test, MOST_FOUND), (free, LEAST_FOUND), (files, 0.0)]
-    for among, least in places:
-        names = names_in(there[file], among, None)
-        if names is not None and names.found >= least:
-            break
+    score, names = score_column(found.tables[file], may_be_label=True), there[file]
     if score is None or names is None:
-        return {}, None, []
-    told = elsewhere_told(file, there[file], names, free)
+        return {}, None, told
+    told += elsewhere_told(file, found.tables[file], names, free)
     return {"template": (file,), "test_media": (names.media,)}, score, told
 
 
@@ -354,14 +368,6 @@ def elsewhere_told(
 def _called(file: str) -> tuple[str, str]:
     """Return what a table may call a file: its name, or that without its ending."""
     return file, file.rpartition(".")[0]
-
-
-def unused_columns(table: Delimited, layout: Layout) -> list[str]:
-    """Return the columns of a table of which nothing is taken."""
-    columns = layout.columns
-    used = {columns.name, columns.target, columns.split, layout.generator, *layout.groups}
-    used |= {cell for cell in header_of(table) if fold(cell) in (SOUND_FAKE, PICTURE_FAKE)}
-    return [cell for cell in header_of(table) if cell and cell not in used]
 
 
 def _of_split(files: Collection[str], split: str) -> set[str]:

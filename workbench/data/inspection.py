@@ -1,11 +1,11 @@
 """A data folder that nobody described, looked at: its layout, its classes, splits and media."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workbench.data.class_folders import (
+    class_by_words,
     class_of,
     folders_in,
     is_of_classes,
@@ -38,6 +38,7 @@ from workbench.data.inspection_told import (
     metadata_told,
     placeholders_told,
     places_told,
+    template_told,
     unused_told,
 )
 from workbench.data.layout import Layout
@@ -125,7 +126,8 @@ def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
             f"{folder}: no file that is named has an ending of a sound, a picture or a "
             f"video, e.g. {quoted(table['path'].iloc[0])}. Give the files their endings."
         )
-    remarks = [*remarks, *unused_told(found, layout, remarks), *places_told(layout)]
+    remarks = [*remarks, *unused_told(found, layout, remarks), *places_told(found, layout)]
+    remarks += template_told(found, layout, table)
     layout = _with_known_groups(layout, files)
     remarks = [*remarks, *metadata_told(found, layout), *placeholders_told(layout, table)]
     remarks += [] if answers.fake else makers_of_reals_told(layout, table)
@@ -170,9 +172,9 @@ def _layout(
         split = layout.columns.split
         taken = labelled_files(table, names, split, media)
         keys, score, others = template_keys(found, media, [name], taken)
-        keys = keys or test_folder(
-            media, labelled_files(table, names, split, media, with_test=True)
-        )
+        if "test_media" not in keys:
+            named = labelled_files(table, names, split, media, with_test=True)
+            keys |= test_folder(media, named)
         layout = _updated(layout, keys, score)
         told = elsewhere_told(name, table, names, media, split)
         return layout, [*columns_told(found, name, layout), *told, *others]
@@ -201,7 +203,7 @@ def _competition(folder: Path, found: FolderTables, labels: str, answers: Answer
     keys: dict[str, object] = {}
     if answers.fake:
         keys["classes"] = answers.classes()
-    if answers.name or answers.label:
+    if answers.name is not None or answers.label:
         keys["columns"] = Columns(name=answers.name, target=answers.label)
     usual = Layout()
     if not any((folder / name).exists() for name in usual.val_labels):
@@ -230,11 +232,11 @@ def _class_folders(
     for place in places:
         if not given.fake:
             inside = (inner.name for inner in folders_in(place))
-            require_one_split(place, [n for n in inside if _class_by_words(n, given) is not None])
+            require_one_split(place, [n for n in inside if class_by_words(n, given) is not None])
         for inner in folders_in(place):
             prefix = inner.relative_to(folder).as_posix() + "/"
             is_split = place == folder and split_called(inner.name) is not None
-            target = _class_by_words(inner.name, given)
+            target = class_by_words(inner.name, given)
             if not is_split and any(name.startswith(prefix) for name in media):
                 names[inner.name] = target
             elif target is not None:
@@ -258,18 +260,6 @@ def _class_folders(
     of_class = {t: tuple(sorted(n for n, of in names.items() if of == t)) for t in (0, 1)}
     classes = Classes(fake=of_class[1], real=of_class[0])
     return Layout(kind="class-folders", classes=classes)
-
-
-def _class_by_words(name: str, given: Classes) -> int | None:
-    """Return which class a folder is of: by its name, else by a word in it such as `fake_audio`."""
-    found = class_of(name, given)
-    if found is not None or given.fake:
-        return found
-    words = [word for word in re.split(r"[\W_]+", name) if not word.isdigit()]
-    if {"not", "non", "no"} & {word.casefold() for word in words}:
-        return None  # `not_fake` says the other one, if any
-    meant = {class_of(word, given) for word in words} - {None}
-    return meant.pop() if len(meant) == 1 else None
 
 
 def _with_metadata(layout: Layout, found: FolderTables) -> Layout:

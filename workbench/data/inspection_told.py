@@ -6,8 +6,8 @@ import pandas as pd
 
 from workbench.data.columns import NAME_COLUMNS, OTHER_NAMES, fold
 from workbench.data.delimited import Delimited, quoted, shown_cell
-from workbench.data.guessed_columns import header_of
-from workbench.data.inspected_tables import FolderTables, unused_columns
+from workbench.data.guessed_columns import header_of, values_in
+from workbench.data.inspected_tables import FolderTables
 from workbench.data.layout import Layout
 from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, column_of
 from workbench.tables import counted
@@ -16,16 +16,31 @@ _PLACEHOLDERS = ("unknown", "unk", "nan", "na", "n/a", "none", "null", "-1", "-"
 """Cells, in lower case, that may say that something is not known."""
 
 
-def places_told(layout: Layout) -> list[str]:
-    """Return a line for each table whose files were found in some folder below the data's."""
+def places_told(found: FolderTables, layout: Layout) -> list[str]:
+    """Return a line for each table that is there and whose files are in a folder of the data's."""
     tables = {"train_labels": "train_media", "val_labels": "val_media", "table": "media"}
     lines = []
     for table, media in (tables | {"template": "test_media"}).items():
-        if media in layout.model_fields_set and getattr(layout, table):
-            name, place = getattr(layout, table)[0], getattr(layout, media)[0]
+        there = [name for name in getattr(layout, table) if name in found.tables]
+        if media in layout.model_fields_set and there:
+            place = getattr(layout, media)[0]
             if place != ".":
-                lines.append(f"{shown_cell(name)}: its files are looked for in {quoted(place)}")
+                lines.append(f"{shown_cell(there[0])}: its files are looked for in {quoted(place)}")
     return lines
+
+
+def template_told(found: FolderTables, layout: Layout, table: pd.DataFrame) -> list[str]:
+    """Return a line on which table is the template, and on labels of its files; none without one.
+
+    `table` is of all files; see `rows_of`.
+    """
+    there = [name for name in layout.template if name in found.tables]
+    if not there:
+        return []
+    tests, paths = table["split"] == "test", table["path"].str.removeprefix("./")
+    torn = paths[tests].isin(paths[~tests]).sum()
+    more = f"; {counted(int(torn), 'row')} of it {'is' if torn == 1 else 'are'} of labelled files"
+    return [f"template: {shown_cell(there[0])}, whose rows are predicted{more if torn else ''}"]
 
 
 def metadata_told(found: FolderTables, layout: Layout) -> list[str]:
@@ -90,6 +105,18 @@ def columns_told(found: FolderTables, name: str, layout: Layout) -> list[str]:
     if left := unused_columns(found.tables[name], layout):
         said.append(f"not used: {shown_cell(', '.join(left), most=120)}")
     return [f"{shown_cell(name)}: {'; '.join(said)}"] if said else []
+
+
+def unused_columns(table: Delimited, layout: Layout) -> list[str]:
+    """Return the columns of a table of which nothing is taken; one without any text is none."""
+    columns = layout.columns
+    used = {columns.name, columns.target, columns.split, layout.generator, *layout.groups}
+    used |= {cell for cell in header_of(table) if fold(cell) in (SOUND_FAKE, PICTURE_FAKE)}
+    return [
+        cell or quoted(cell)
+        for at, cell in enumerate(header_of(table))
+        if cell not in used and (cell or values_in(table, at))
+    ]
 
 
 def unused_told(found: FolderTables, layout: Layout, told: Sequence[str]) -> list[str]:

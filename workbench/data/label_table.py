@@ -16,6 +16,7 @@ from workbench.data.columns import (
     OTHER_NAMES,
     OTHER_TARGETS,
     TARGET_COLUMNS,
+    both_told,
     cells_of,
     check_names,
     check_rows,
@@ -184,7 +185,7 @@ def _placed_told(named: Sequence[str], placed: Sequence[str], path: Path) -> lis
 
 def _columns_told(header: Sequence[str], at: TableColumns) -> list[str]:
     used = [header[at.name], header[at.target]]
-    said = [f"columns {shown_cell(used[0])} and {shown_cell(used[1])}"]
+    said = [both_told(*used)]
     if at.split is not None:
         said[0] += f", the split in {shown_cell(header[at.split])}"
     is_usual = {fold(cell) for cell in used} <= {*NAME_COLUMNS, *TARGET_COLUMNS}

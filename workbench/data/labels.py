@@ -20,6 +20,7 @@ from workbench.data.columns import (
     TARGET_COLUMNS,
     Columns,
     and_more,
+    both_told,
     cells_of,
     check_names,
     check_rows,
@@ -120,7 +121,7 @@ def read_labels(
     check_rows(table)
     used = {fold(header[name_at]), fold(header[target_at])}
     if first and used - {*NAME_COLUMNS, *TARGET_COLUMNS}:
-        said.append(f"columns {shown_cell(header[name_at])} and {shown_cell(header[target_at])}")
+        said.append(both_told(header[name_at], header[target_at]))
     rows, lines = table.rows[first:], table.lines[first:]
     if not rows:
         raise DataError(f"{path} has a header and no rows. It needs a row for each file.")
@@ -177,7 +178,7 @@ def read_template(
     whole = [[*row, *[""] * (width - len(row))][:width] for row in rows]
     said = []
     if {fold(header[name_at]), fold(header[score_at])} - {*NAME_COLUMNS, *SCORE_COLUMNS}:
-        said.append(f"columns {shown_cell(header[name_at])} and {shown_cell(header[score_at])}")
+        said.append(both_told(header[name_at], header[score_at]))
     return Template(
         pd.DataFrame(whole, columns=header, dtype="str"),
         header[name_at],

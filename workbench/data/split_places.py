@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 import pandas as pd
 
 from workbench.data.delimited import shown_cell
-from workbench.data.guessed_columns import NamesFound
+from workbench.data.named_files import NamesFound
 from workbench.data.names import spelled
-from workbench.data.split_names import may_be_of_other_split, split_called
+from workbench.data.split_names import is_of_other_split, may_be_of_other_split, split_called
 from workbench.tables import counted
 
 
@@ -98,7 +98,7 @@ def other_splits_told(table: pd.DataFrame, *, with_test: bool) -> list[str]:
     there = table[table["status"] == "ok"]
     for split, rows in there.groupby("split", sort=False):
         paths = rows["path"].drop_duplicates()
-        other = [path for path in paths if may_be_of_other_split(path, str(split))]
+        other = [path for path in paths if _is_elsewhere(path, str(split))]
         if other and (with_test or split != "test"):
             lines.append(
                 f"warning: {len(other)} of {counted(len(paths), 'file')} of {split} "
@@ -106,6 +106,11 @@ def other_splits_told(table: pd.DataFrame, *, with_test: bool) -> list[str]:
                 f"{shown_cell(other[0], most=100)}"
             )
     return lines
+
+
+def _is_elsewhere(path: str, split: str) -> bool:
+    # A folder that may be called after the split excuses none within it that is plainly another's.
+    return is_of_other_split(path, split) or may_be_of_other_split(path, split)
 
 
 def _folders(files: Iterable[str]) -> dict[str, str]:

@@ -1,0 +1,142 @@
+"""Which column of a table names the files, where several have names of files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from workbench.data.guessed_columns import Answers
+from workbench.data.inspection import Inspection, inspect_data
+from workbench.data.manifest import read_manifest
+from workbench.errors import DataError
+
+MIXED = [7, 2, 5, 0, 3, 6, 1, 4]
+"""Numbers of files, in the order of the rows."""
+
+
+def made(folder: Path, header: str, rows: Sequence[str], *patterns: str) -> Path:
+    """Write a table, and files for each pattern, in which `*` stands for the numbers 0 to 7."""
+    for pattern in patterns:
+        for n in range(8):
+            file = folder / pattern.replace("*", str(n))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(str(file))
+    (folder / "labels.csv").write_text("\n".join([header, *rows]) + "\n")
+    return folder
+
+
+def column(found: Inspection) -> str | None:
+    return found.layout.columns.name
+
+
+def targets(found: Inspection) -> dict[str, int]:
+    return {str(path): int(t) for path, t in found.files.table.set_index("path")["target"].items()}
+
+
+@pytest.mark.parametrize("header", ["", "index", "Unnamed: 0"])
+def test_an_index_with_names_of_files_names_the_rows(tmp_path: Path, header: str) -> None:
+    rows = [f"{n}.jpg,{n % 2},s{n}.jpg" for n in MIXED]
+    places = ("swapped/*.jpg", "sources/s*.jpg")
+    data = made(tmp_path / "d", f"{header},label,source_image", rows, *places)
+    found = inspect_data(data)
+    assert targets(found) == {f"swapped/{n}.jpg": n % 2 for n in MIXED}
+    assert f"columns {header or repr('')} and label" in found.lines()[0]
+    assert "labels.csv: not used: source_image" in found.lines()
+    # What was written is read again as it was understood.
+    table = read_manifest(data, found.layout, cache=tmp_path / "cache").table
+    assert set(table["path"]) == set(targets(found))
+
+
+def test_an_index_of_names_in_two_folders_asks_which_is_meant(tmp_path: Path) -> None:
+    rows = [f"{n}.jpg,{n % 2},masks/{n}.jpg" for n in MIXED]
+    data = made(tmp_path, ",label,drawn", rows, "images/*.jpg", "masks/*.jpg")
+    with pytest.raises(DataError, match=r"in the column '' or 'drawn', which name other files"):
+        inspect_data(data)
+    found = inspect_data(data, Answers(name=""))
+    assert targets(found) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+    found = inspect_data(data, Answers(name="drawn"))
+    assert targets(found) == {f"masks/{n}.jpg": n % 2 for n in MIXED}
+
+
+def test_numbers_of_rows_do_not_come_before_whole_names(tmp_path: Path) -> None:
+    rows = [f"{row},{n}.jpg,{n % 2}" for row, n in enumerate(MIXED)]
+    found = inspect_data(made(tmp_path, "id,image_file,label", rows, "images/*.jpg"))
+    assert targets(found) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+    assert "labels.csv: not used: id" in found.lines()
+
+
+def test_numbers_that_may_be_names_of_other_files_ask_which_is_meant(tmp_path: Path) -> None:
+    rows = [f"{row},s{n}.jpg,{n % 2}" for row, n in enumerate(MIXED)]
+    data = made(tmp_path, "id,picture,label", rows, "images/*.jpg", "more/s*.jpg")
+    with pytest.raises(DataError, match=r"in the column 'picture' or 'id'.*Say which by --file-"):
+        inspect_data(data)
+    assert column(inspect_data(data, Answers(name="id"))) == "id"
+    assert column(inspect_data(data, Answers(name="picture"))) == "picture"
+
+
+@pytest.mark.parametrize("header", ["id", "image"])
+def test_names_without_endings_come_before_a_few_whole_ones(tmp_path: Path, header: str) -> None:
+    rows = [f"{n},s{row % 3}.jpg,{n % 2}" for row, n in enumerate(MIXED)]
+    places = ("images/*.jpg", "voices/s*.jpg")
+    found = inspect_data(made(tmp_path, f"{header},reference,label", rows, *places))
+    assert targets(found) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+
+
+@pytest.mark.parametrize("ending", ["", ".jpg"])
+def test_a_usual_header_comes_before_others(tmp_path: Path, ending: str) -> None:
+    rows = [f"s{n}.jpg,{n}{ending},{n % 2}" for n in MIXED]
+    data = made(tmp_path, "source,filename,label", rows, "images/*.jpg", "sources/s*.jpg")
+    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+
+
+def test_of_two_columns_with_whole_names_that_with_more_of_them_counts(tmp_path: Path) -> None:
+    rows = [f"s{row % 5}.jpg,{n}.jpg,{n % 2}" for row, n in enumerate(MIXED)]
+    data = made(tmp_path / "a", "from,to,label", rows, "images/*.jpg", "sources/s*.jpg")
+    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+    rows = [f"s{n}.jpg,{n}.jpg,{n % 2}" for n in MIXED]
+    for header in ("from,to", "image,file"):
+        one, other = header.split(",")
+        data = made(tmp_path / one, f"{header},label", rows, "images/*.jpg", "sources/s*.jpg")
+        with pytest.raises(DataError, match=rf"could be in the column '{one}' or '{other}'"):
+            inspect_data(data)
+
+
+def test_a_column_that_some_rows_leave_empty_is_not_of_the_rows(tmp_path: Path) -> None:
+    rows = [f"{n},{'s0.jpg' if n == 1 else f's{n}.jpg' if n % 2 else ''},{n % 2}" for n in MIXED]
+    rows[0] = "7,s7.jpg,1"
+    data = made(tmp_path, "utt,original,label", rows, "images/*.jpg", "sources/s*.jpg")
+    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+
+
+def test_columns_with_the_same_files_leave_no_doubt(tmp_path: Path) -> None:
+    rows = [f"{n},images/{n}.jpg,{n % 2}" for n in MIXED]
+    found = inspect_data(made(tmp_path / "a", "id,where,label", rows, "images/*.jpg"))
+    assert column(found) == "where" and found.layout.media == (".",)
+    # `crops` comes first by its name; the path says which folder is meant.
+    data = made(tmp_path / "b", "path,name,label", rows, "images/*.jpg", "crops/*.jpg")
+    rows = [f"images/{n}.jpg,{n}.jpg,{n % 2}" for n in MIXED]
+    (data / "labels.csv").write_text("\n".join(["path,name,label", *rows]) + "\n")
+    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+    # One sample of two files.
+    rows = [f"{n}.jpg,{n}.wav,{n % 2}" for n in MIXED]
+    found = inspect_data(made(tmp_path / "c", "image,audio,label", rows, "m/*.jpg", "m/*.wav"))
+    assert column(found) == "image"
+
+
+def test_a_column_without_a_header_that_is_not_used_is_told(tmp_path: Path) -> None:
+    rows = [f"{row},{n}.jpg,{n % 2}," for row, n in enumerate(MIXED)]
+    found = inspect_data(made(tmp_path, ",image,label,", rows, "*.jpg"))
+    assert "labels.csv: not used: ''" in found.lines()
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+def test_only_the_tables_that_are_used_are_asked_about(tmp_path: Path, is_used: bool) -> None:
+    rows = [f"s{n}.jpg,{n}.jpg,{n % 2}" for n in MIXED]
+    data = made(tmp_path, "from,to,label", rows, "images/*.jpg", "sources/s*.jpg")
+    rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
+    (data / "train.csv").write_text("\n".join(["filename,label", *rows]) + "\n")
+    if is_used:
+        with pytest.raises(DataError, match="could be in the column 'from' or 'to'"):
+            inspect_data(data, Answers(table="labels.csv"))
+    else:
+        assert "labels.csv: its labels are not used" in inspect_data(data).lines()

@@ -1,0 +1,265 @@
+"""Which column of a table names the files, and in which folder these are."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from workbench.data.columns import NAME_COLUMNS, OTHER_NAMES, cells_of, fold
+from workbench.data.delimited import Delimited, quoted
+from workbench.data.guessed_columns import header_of, plain_name, require_column, values_in
+from workbench.data.split_names import split_called
+from workbench.errors import DataError
+from workbench.values import Frozen
+
+LEAST_FOUND = 0.5
+"""Share of a table's names that are files, from which on it is one of those files."""
+
+_INDEX = ("", "index", "unnamed:_0", "__index_level_0__")
+"""What the index of a table is called, as pandas writes it: numbers of the rows, or names."""
+
+_SAMPLED = 60
+_MOST_ROOTS = 300
+
+
+class NamesFound(Frozen):
+    """Where a table has the names of files."""
+
+    column: str
+    media: str
+    """The folder that they are relative to, within the data folder."""
+
+    found: float
+    """The share of them that is there, of a sample."""
+
+    rival: str | None = None
+    """Another column that names other files, and might be meant as well."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column whose cells are names of files."""
+
+    names: NamesFound
+    cells: list[str]
+    is_whole: bool
+    """Whether the names are written with their endings."""
+
+    stems: Collection[str]
+    """Of all files."""
+
+    @property
+    def is_usual(self) -> bool:
+        return _is_usual(self.names.column)
+
+    @property
+    def is_index(self) -> bool:
+        return fold(self.names.column) in _INDEX
+
+    @cached_property
+    def num_values(self) -> int:
+        return len({*map(str.strip, self.cells)} - {""})
+
+    @property
+    def is_of_rows(self) -> bool:
+        """Whether each row has a name of its own."""
+        return self.num_values == len(self.cells)
+
+    @property
+    def is_full(self) -> bool:
+        return all(map(str.strip, self.cells))
+
+    @cached_property
+    def numbers_rows(self) -> bool:
+        """Whether each row has the number after that of the row before it."""
+        first = self.cells[0].strip()
+        if not re.fullmatch(r"[0-9]{1,9}", first):
+            return False
+        numbers = range(int(first), int(first) + len(self.cells))
+        return all(cell.strip() == str(n) for cell, n in zip(self.cells, numbers, strict=True))
+
+    @property
+    def prefix(self) -> str:
+        return "" if self.names.media == "." else f"{self.names.media}/"
+
+    @cached_property
+    def files(self) -> list[str]:
+        """The file that each row names, without its ending; nothing where none is there."""
+        paths = [self.prefix + plain_name(cell) for cell in self.cells]
+        bare = [path if path in self.stems else path.rpartition(".")[0] for path in paths]
+        return [path if path in self.stems else "" for path in bare]
+
+
+def names_in(
+    table: Delimited, files: Collection[str], named: str | None, prefer: Sequence[str] = ()
+) -> NamesFound | None:
+    """Return which column of a table names files, and relative to which folder; None if none does.
+
+    `named` is the column that a person names, if one does. Folders of `prefer` are looked into
+    first. For which of several columns is meant, see `_meant`.
+    """
+    header = header_of(table)
+    roots = list(dict.fromkeys((*prefer, *_roots(files))))
+    usual = [at for at, cell in enumerate(header) if _is_usual(cell)]
+    places = range(len(header)) if named is None else [require_column(table, named)]
+    stems = {name.rpartition(".")[0] for name in files}
+    found, share = list[_Column](), 0.0
+    for at in places:
+        column = _column(table, at, files, stems, roots, prefer)
+        share = max(share, column.names.found)
+        if column.names.found >= LEAST_FOUND:
+            found.append(column)
+    # Folders of test often have files that are called as those of others are.
+    apart = [c for c in found if c.names.media in prefer or not _is_of_test(c.names.media)]
+    if found:
+        return _meant(apart or found)
+    if named is not None or usual:
+        # Most of the files may be elsewhere: the names are as they are called.
+        at = usual[0] if named is None else places[0]
+        return NamesFound(column=header[at], media=".", found=share)
+    return None
+
+
+def require_one_column(table: Delimited, names: NamesFound) -> None:
+    """Raise DataError if another column of a table might name its files as well."""
+    if names.rival is not None:
+        raise DataError(
+            f"{table.path}: the names of files could be in the column {quoted(names.column)} or "
+            f"{quoted(names.rival)}, which name other files. Say which by --file-column."
+        )
+
+
+def require_header(
+    table: Delimited, names: NamesFound, target: str, files: Collection[str]
+) -> None:
+    """Raise DataError if the first row is of a file, which would be lost as the header is."""
+    labels = values_in(table, header_of(table).index(target))
+    # A column may be called `image` where there is an `image.png`.
+    stems = {name.rpartition(".")[0] for name in files} if target in labels else set[str]()
+    if _share_found([names.column], names.media, files, stems):
+        raise DataError(
+            f"{table.path} has no header: its first row, {table.header()}, is of a file. Put a row "
+            "that names the columns before it, such as `filename,label`."
+        )
+
+
+def _column(
+    table: Delimited,
+    at: int,
+    files: Collection[str],
+    stems: Collection[str],
+    roots: Sequence[str],
+    prefer: Collection[str],
+) -> _Column:
+    """Return a column with the folder in which most of what it names is there."""
+    cells = cells_of(table.rows[1:], at)
+    some = [cell for cell in cells if cell.strip()]
+    some = some[:: max(1, len(some) // _SAMPLED)][:_SAMPLED]  # spread over all
+    media, found = ".", 0.0
+    for root in roots:
+        if found == 1.0:
+            break
+        if _is_of_test(root) and root not in prefer and found >= LEAST_FOUND:
+            continue
+        share = _share_found(some, root, files, stems)
+        if share > found:
+            media, found = root, share
+    names = NamesFound(column=header_of(table)[at], media=media, found=found)
+    is_whole = _share_found(some, media, files, ()) >= LEAST_FOUND
+    return _Column(names, cells, is_whole, stems)
+
+
+def _meant(found: Sequence[_Column]) -> NamesFound:
+    """Return which of several columns names the files of the rows, with a rival if it is in doubt.
+
+    A usual header counts first, then the index, if they have whole names. Names that lack their
+    endings may be any numbers, where files are called by numbers.
+    """
+    whole = [column for column in found if column.is_whole]
+    if usual := [column for column in whole if column.is_usual]:
+        return _with_most(usual).names
+    # What some rows leave empty, as sources of the fakes, is not what each row is of.
+    found = [c for c in found if c.is_usual or c.is_full] or found
+    whole = [column for column in found if column.is_whole]
+    if index := [column for column in whole if column.is_index and column.is_of_rows]:
+        return _against_longer(index[0], whole)
+    bare = [column for column in found if not column.is_whole]
+    bare = [c for c in bare if not (c.is_index and c.numbers_rows)] or ([] if whole else bare)
+    bare = [column for column in bare if column.is_usual] or bare
+    if not whole or not bare:
+        return _with_most(whole or bare).names
+    one, other = _with_most(whole), _with_most(bare)
+    if not _differ(one, other):
+        return (other if other.is_usual else one).names
+    has_few = 2 * one.num_values <= other.num_values
+    if other.numbers_rows and not {*one.files}.isdisjoint({*other.files} - {""}):
+        # What is named whole in one row is not meant by the number of another.
+        return _against(one, other) if has_few or other.is_usual else one.names
+    if other.is_usual or has_few:
+        return other.names
+    return one.names if other.num_values < one.num_values else _against(one, other)
+
+
+def _against_longer(index: _Column, whole: Sequence[_Column]) -> NamesFound:
+    """Return an index that has whole names, with a column that has them with other folders."""
+    for other in whole:
+        pairs = zip(index.files, other.files, strict=True)
+        cut = len(index.prefix)
+        if any(i and i != file and f"/{file}".endswith(f"/{i[cut:]}") for i, file in pairs):
+            return _against(index, other)
+    return index.names
+
+
+def _with_most(found: Sequence[_Column]) -> _Column:
+    """Return the column with the most names, with one that has as many, of other files, as rival.
+
+    Of those with as many, the one of which more is there, then the first.
+    """
+    first, *others = sorted(found, key=lambda c: (-c.num_values, -c.names.found))
+    for other in others:
+        if other.num_values == first.num_values and _differ(first, other):
+            return replace(first, names=_against(first, other))
+    return first
+
+
+def _against(one: _Column, other: _Column) -> NamesFound:
+    return one.names.model_copy(update={"rival": other.names.column})
+
+
+def _differ(one: _Column, other: _Column) -> bool:
+    """Return whether two columns name other files in some row.
+
+    Where a usual header has `a/0.png`, another that has `0.png` does not, wherever that was found.
+    """
+    rows = zip(one.files, other.files, strict=True)
+    both = {(first, second) for first, second in rows if first and second and first != second}
+    if one.is_usual:
+        cut = len(other.prefix)
+        return any(not f"/{first}".endswith(f"/{second[cut:]}") for first, second in both)
+    return bool(both)
+
+
+def _is_usual(header: str) -> bool:
+    return fold(header) in (*NAME_COLUMNS, *OTHER_NAMES)
+
+
+def _roots(files: Collection[str]) -> list[str]:
+    """Return the folders that names may be relative to: the data folder, then those below it.
+
+    Those of test come last: folders often number their files alike, and some may be missing.
+    """
+    inner = {"/".join(name.split("/")[:depth]) for name in files for depth in (1, 2)} - set(files)
+    some = sorted(inner, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
+    return [".", *sorted(some, key=_is_of_test)]
+
+
+def _is_of_test(root: str) -> bool:
+    return split_called(root.partition("/")[0]) == "test"
+
+
+def _share_found(
+    cells: Sequence[str], root: str, files: Collection[str], stems: Collection[str]
+) -> float:
+    prefix = "" if root == "." else f"{root}/"
+    names = [prefix + plain_name(cell) for cell in cells]
+    return sum(name in files or name in stems for name in names) / len(names) if names else 0.0
