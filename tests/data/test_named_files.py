@@ -186,6 +186,10 @@ def test_names_of_other_media_leave_numbers_their_files(tmp_path: Path) -> None:
     rows = [f"{row},take{n}.mov,{row % 2}" for row, n in enumerate(MIXED)]
     data = made(tmp_path, "id,filmed_as,label", rows, "images/*.jpg")
     assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in range(8)}
+    # Nor do they where the header says what they are.
+    rows = [f"{row},{n}.mov,{row % 2}" for row, n in enumerate(MIXED)]
+    data = made(tmp_path, "video_name,filmed_as,label", rows, "images/*.jpg")
+    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in range(8)}
 
 
 def test_an_empty_name_is_told_and_no_other_column_taken(tmp_path: Path) -> None:
