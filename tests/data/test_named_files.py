@@ -68,7 +68,9 @@ def test_numbers_of_rows_do_not_come_before_whole_names(tmp_path: Path) -> None:
 def test_numbers_that_may_be_names_of_other_files_ask_which_is_meant(tmp_path: Path) -> None:
     rows = [f"{row},s{n}.jpg,{n % 2}" for row, n in enumerate(MIXED)]
     data = made(tmp_path, "id,picture,label", rows, "images/*.jpg", "more/s*.jpg")
-    with pytest.raises(DataError, match=r"in the column 'picture' or 'id'.*Say which by --file-"):
+    with pytest.raises(
+        DataError, match=r"in the column 'picture' or 'id'.*Say which by `workbench"
+    ):
         inspect_data(data)
     assert column(inspect_data(data, Answers(name="id"))) == "id"
     assert column(inspect_data(data, Answers(name="picture"))) == "picture"
@@ -140,3 +142,89 @@ def test_only_the_tables_that_are_used_are_asked_about(tmp_path: Path, is_used: 
             inspect_data(data, Answers(table="labels.csv"))
     else:
         assert "labels.csv: its labels are not used" in inspect_data(data).lines()
+
+
+SHUFFLED = [3, 0, 6, 7, 1, 4, 2, 5]
+"""Numbers of rows, as an index has them after a shuffle."""
+
+
+@pytest.mark.parametrize("header", ["", "index", "Unnamed: 0"])
+@pytest.mark.parametrize(
+    ("column", "name"), [("image_path", "images/{}.jpg"), ("image_id", "{}"), ("where", "{}.jpg")]
+)
+def test_an_index_of_numbers_gives_way_whatever_they_are(
+    tmp_path: Path, header: str, column: str, name: str
+) -> None:
+    rows = [f"{i},{name.format(n)},{n % 2}" for i, n in zip(SHUFFLED, MIXED, strict=True)]
+    for more in ([], [f"8,{name.format(4)},0"]):  # one row twice: the index has more values
+        data = made(tmp_path, f"{header},{column},label", [*rows, *more], "images/*.jpg")
+        (data / "images" / "8.jpg").write_text("8")
+        assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+
+
+def test_an_index_of_numbers_is_the_names_where_no_other_column_has_any(tmp_path: Path) -> None:
+    rows = [f"{n},{n % 3},{n % 2}" for n in SHUFFLED]
+    data = made(tmp_path, ",width,label", rows, "images/*.jpg")
+    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in SHUFFLED}
+
+
+@pytest.mark.parametrize("header", ["", "id"])
+@pytest.mark.parametrize("name", ["/kaggle/input/images/{}.jpg", "C:\\data\\{}.jpg", "{}.mp4"])
+def test_numbers_of_rows_are_not_the_names_that_another_column_has_otherwise(
+    tmp_path: Path, header: str, name: str
+) -> None:
+    rows = [f"{row},{name.format(n)},{n % 2}" for row, n in enumerate(MIXED)]
+    data = made(tmp_path, f"{header},where,label", rows, "images/*.jpg")
+    with pytest.raises(
+        DataError, match=f"in the column '{header}' or 'where', .*correct the names"
+    ):
+        inspect_data(data)
+    assert column(inspect_data(data, Answers(name=header))) == header
+
+
+def test_names_of_other_media_leave_numbers_their_files(tmp_path: Path) -> None:
+    rows = [f"{row},take{n}.mov,{row % 2}" for row, n in enumerate(MIXED)]
+    data = made(tmp_path, "id,filmed_as,label", rows, "images/*.jpg")
+    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in range(8)}
+    # Nor do they where the header says what they are.
+    rows = [f"{row},{n}.mov,{row % 2}" for row, n in enumerate(MIXED)]
+    data = made(tmp_path, "video_name,filmed_as,label", rows, "images/*.jpg")
+    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in range(8)}
+
+
+def test_an_empty_name_is_told_and_no_other_column_taken(tmp_path: Path) -> None:
+    for header, first in (("", SHUFFLED), ("no", range(8))):
+        rows = [f"{i},images/{n}.jpg,{n % 2}" for i, n in zip(first, MIXED, strict=True)]
+        rows += [f"{i},images/{i - 8}.jpg,{i % 2}" for i in range(8, 19)]
+        rows[5] = f"{first[5]},,1"
+        data = made(tmp_path / (header or "d"), f"{header},image_path,label", rows, "images/*.jpg")
+        for n in range(8, 20):
+            (data / "images" / f"{n}.jpg").write_text(str(n))
+        with pytest.raises(DataError, match="line 7: a name is missing"):
+            inspect_data(data)
+
+
+def test_names_of_files_of_test_are_not_given_up_for_numbers_of_rows(tmp_path: Path) -> None:
+    rows = [f"{row},{n}.jpg,{n % 2}" for row, n in enumerate(MIXED)]
+    places = ("train/real/*.jpg", "train/fake/*.jpg", "test/*.jpg")
+    found = inspect_data(made(tmp_path, ",filename,label", rows, *places))
+    assert column(found) == "filename"
+
+
+def test_a_video_of_several_frames_does_not_name_them(tmp_path: Path) -> None:
+    rows = [f"images/{n}.jpg,{n // 2},{n // 2 % 2}" for n in MIXED]
+    data = made(tmp_path, "image_path,video,label", rows, "images/*.jpg")
+    with pytest.raises(DataError, match="in the column 'image_path' or 'video'"):
+        inspect_data(data)
+
+
+def test_a_template_with_an_index_is_read_by_its_names(tmp_path: Path) -> None:
+    rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
+    data = made(tmp_path, ",label", rows, "images/*.jpg", "test/*.png")
+    names = [f"{n}.png" for n in MIXED]
+    lines = [f"{row},{name},0.5" for row, name in enumerate(names)]
+    (data / "sample_submission.csv").write_text("\n".join([",filename,score", *lines]) + "\n")
+    found = inspect_data(data)
+    assert column(found) == ""
+    template = found.files.template
+    assert (template.name_column, [*template.names]) == ("filename", names)

@@ -104,7 +104,7 @@ def label_tables(
         if split:
             prefer = [word for word in _folders(files) if split_called(word) == split]
             names = names_in(table, _of_split(files, split), answers.name)
-        if names is None or names.found < MOST_FOUND:
+        if names is None or names.found < MOST_FOUND or names.rival is not None:
             names = names_in(table, files, answers.name, prefer)
         if names is None:
             continue

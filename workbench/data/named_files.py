@@ -4,10 +4,12 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import PurePosixPath
 
 from workbench.data.columns import NAME_COLUMNS, OTHER_NAMES, cells_of, fold
 from workbench.data.delimited import Delimited, quoted
 from workbench.data.guessed_columns import header_of, plain_name, require_column, values_in
+from workbench.data.media_kinds import kind_by_ending
 from workbench.data.split_names import split_called
 from workbench.errors import DataError
 from workbench.values import Frozen
@@ -17,6 +19,9 @@ LEAST_FOUND = 0.5
 
 _INDEX = ("", "index", "unnamed:_0", "__index_level_0__")
 """What the index of a table is called, as pandas writes it: numbers of the rows, or names."""
+
+_MOST_ROWS = 0.9
+"""Share of rows with a name, from which on a column may name the files of the rows."""
 
 _SAMPLED = 60
 _MOST_ROOTS = 300
@@ -67,7 +72,13 @@ class _Column:
 
     @property
     def is_full(self) -> bool:
-        return all(map(str.strip, self.cells))
+        """Whether next to no row is without a name."""
+        return sum(map(bool, map(str.strip, self.cells))) >= _MOST_ROWS * len(self.cells)
+
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether it is an index of plain numbers, which need not be those of the rows by now."""
+        return self.is_index and all(cell.strip().isdecimal() for cell in self.cells)
 
     @cached_property
     def numbers_rows(self) -> bool:
@@ -77,6 +88,14 @@ class _Column:
             return False
         numbers = range(int(first), int(first) + len(self.cells))
         return all(cell.strip() == str(n) for cell, n in zip(self.cells, numbers, strict=True))
+
+    @property
+    def is_of_elsewhere(self) -> bool:
+        """Whether it has names of media that are not there but for their folders and endings."""
+        names = [PurePosixPath(plain_name(cell)) for cell in self.cells if cell.strip()]
+        num_media = sum(kind_by_ending(name.name) is not None for name in names)
+        here = {stem.rpartition("/")[2] for stem in self.stems}
+        return 2 * num_media >= len(names) and any(name.stem in here for name in names)
 
     @property
     def prefix(self) -> str:
@@ -103,16 +122,18 @@ def names_in(
     usual = [at for at, cell in enumerate(header) if _is_usual(cell)]
     places = range(len(header)) if named is None else [require_column(table, named)]
     stems = {name.rpartition(".")[0] for name in files}
-    found, share = list[_Column](), 0.0
-    for at in places:
-        column = _column(table, at, files, stems, roots, prefer)
-        share = max(share, column.names.found)
-        if column.names.found >= LEAST_FOUND:
-            found.append(column)
-    # Folders of test often have files that are called as those of others are.
-    apart = [c for c in found if c.names.media in prefer or not _is_of_test(c.names.media)]
-    if found:
-        return _meant(apart or found)
+    columns = [_column(table, at, files, stems, roots, prefer) for at in places]
+    share = max(column.names.found for column in columns)
+    if found := [column for column in columns if column.names.found >= LEAST_FOUND]:
+        found = _without_row_numbers(found)
+        # Folders of test often have files that are called as those of others are.
+        apart = [c for c in found if c.names.media in prefer or not _is_of_test(c.names.media)]
+        meant = _meant(apart or found)
+        if (meant.is_of_numbers or meant.numbers_rows) and not (meant.is_usual or named):
+            # Files are called by numbers, and another column may name them by paths of elsewhere.
+            of_elsewhere = (c for c in columns if c not in found and c.is_of_elsewhere)
+            meant = _against(meant, next(of_elsewhere, None))
+        return meant.names
     if named is not None or usual:
         # Most of the files may be elsewhere: the names are as they are called.
         at = usual[0] if named is None else places[0]
@@ -125,7 +146,8 @@ def require_one_column(table: Delimited, names: NamesFound) -> None:
     if names.rival is not None:
         raise DataError(
             f"{table.path}: the names of files could be in the column {quoted(names.column)} or "
-            f"{quoted(names.rival)}, which name other files. Say which by --file-column."
+            f"{quoted(names.rival)}, which name other files. Say which by `workbench init "
+            "--file-column`, or correct the names where they are not as the files are called."
         )
 
 
@@ -169,7 +191,19 @@ def _column(
     return _Column(names, cells, is_whole, stems)
 
 
-def _meant(found: Sequence[_Column]) -> NamesFound:
+def _without_row_numbers(found: Sequence[_Column]) -> list[_Column]:
+    """Return the columns without an index of numbers, if others name files.
+
+    Where files are called by numbers, an index names files too, but as it happens. Another column
+    without endings that has few values, as a width, may do so as well.
+    """
+    numbers = [column for column in found if column.is_of_numbers]
+    most = max((column.num_values for column in numbers), default=0)
+    others = [c for c in found if not c.is_of_numbers and (c.is_whole or 2 * c.num_values >= most)]
+    return others or numbers or list(found)
+
+
+def _meant(found: Sequence[_Column]) -> _Column:
     """Return which of several columns names the files of the rows, with a rival if it is in doubt.
 
     A usual header counts first, then the index, if they have whole names. Names that lack their
@@ -177,37 +211,37 @@ def _meant(found: Sequence[_Column]) -> NamesFound:
     """
     whole = [column for column in found if column.is_whole]
     if usual := [column for column in whole if column.is_usual]:
-        return _with_most(usual).names
+        return _with_most(usual)
     # What some rows leave empty, as sources of the fakes, is not what each row is of.
     found = [c for c in found if c.is_usual or c.is_full] or found
     whole = [column for column in found if column.is_whole]
     if index := [column for column in whole if column.is_index and column.is_of_rows]:
         return _against_longer(index[0], whole)
     bare = [column for column in found if not column.is_whole]
-    bare = [c for c in bare if not (c.is_index and c.numbers_rows)] or ([] if whole else bare)
     bare = [column for column in bare if column.is_usual] or bare
     if not whole or not bare:
-        return _with_most(whole or bare).names
+        return _with_most(whole or bare)
     one, other = _with_most(whole), _with_most(bare)
     if not _differ(one, other):
-        return (other if other.is_usual else one).names
-    has_few = 2 * one.num_values <= other.num_values
+        return other if other.is_usual else one
+    if 2 * one.num_values <= other.num_values:
+        return other  # as a reference that several rows have
+    if other.is_usual:
+        is_of_several = 2 * other.num_values <= one.num_values  # as the video of several frames
+        return _against(one, other) if is_of_several or other.numbers_rows else other
     if other.numbers_rows and not {*one.files}.isdisjoint({*other.files} - {""}):
-        # What is named whole in one row is not meant by the number of another.
-        return _against(one, other) if has_few or other.is_usual else one.names
-    if other.is_usual or has_few:
-        return other.names
-    return one.names if other.num_values < one.num_values else _against(one, other)
+        return one  # what is named whole in one row is not meant by the number of another
+    return one if other.num_values < one.num_values else _against(one, other)
 
 
-def _against_longer(index: _Column, whole: Sequence[_Column]) -> NamesFound:
+def _against_longer(index: _Column, whole: Sequence[_Column]) -> _Column:
     """Return an index that has whole names, with a column that has them with other folders."""
     for other in whole:
         pairs = zip(index.files, other.files, strict=True)
         cut = len(index.prefix)
         if any(i and i != file and f"/{file}".endswith(f"/{i[cut:]}") for i, file in pairs):
             return _against(index, other)
-    return index.names
+    return index
 
 
 def _with_most(found: Sequence[_Column]) -> _Column:
@@ -218,12 +252,14 @@ def _with_most(found: Sequence[_Column]) -> _Column:
     first, *others = sorted(found, key=lambda c: (-c.num_values, -c.names.found))
     for other in others:
         if other.num_values == first.num_values and _differ(first, other):
-            return replace(first, names=_against(first, other))
+            return _against(first, other)
     return first
 
 
-def _against(one: _Column, other: _Column) -> NamesFound:
-    return one.names.model_copy(update={"rival": other.names.column})
+def _against(one: _Column, other: _Column | None) -> _Column:
+    """Return a column with another as its rival, if there is one."""
+    rival = one.names.rival if other is None else other.names.column
+    return replace(one, names=one.names.model_copy(update={"rival": rival}))
 
 
 def _differ(one: _Column, other: _Column) -> bool:
