@@ -53,7 +53,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 def test_a_recipe_trains_an_epoch(path: Path, place: Path) -> None:
     # Small: what a recipe takes at its own size is judged above, and is no test's.
-    settings = ["num_epochs=1", "image_px=96"]
+    settings = ["num_epochs=1", "image_px=96", "precision=float32"]
     backbone = read_preset(path)[1].tree["backbone"]
     if backbone in SMALL:
         settings.append(f"backbone={SMALL[backbone]}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.commands import ENVIRONMENT, run
+from tests.commands import ENVIRONMENT, run, run_here
 from tests.study.tiny import write_data, write_experiment
 from workbench.errors import MediaError
 from workbench.media.decoders import read_here
@@ -46,15 +46,15 @@ def test_a_pack_from_trials_to_the_same_scores_everywhere(tmp_path: Path) -> Non
     assert "Champion: trial " in searched.stdout
     packed = json.loads(run(tmp_path, "pack", "--members", "3", "--json").stdout)
     assert packed["decision"].startswith("The ")
-    again = run(tmp_path, "pack", "--members", "3").stdout
+    again = run_here(tmp_path, "pack", "--members", "3")
     assert f"Pack {packed['uid']}" in again
-    promoted = json.loads(run(tmp_path, "promote", "--pack", "--json").stdout)
+    promoted = json.loads(run_here(tmp_path, "promote", "--pack", "--json"))
     assert (promoted["number"], promoted["recipe"]) == (None, packed["uid"])
-    compared = run(tmp_path, "compare").stdout
+    compared = run_here(tmp_path, "compare")
     assert "Pack of trials:" in compared
     assert "Pack of trial" in folder.report.read_text(encoding="utf-8")
 
-    exported = run(tmp_path, "export", "--out", "bundle").stdout
+    exported = run_here(tmp_path, "export", "--out", "bundle")
     assert f"pack {packed['uid']}" in exported
     scores = folder.pack(packed["uid"]).read_scores()
     test = scores[scores["slice"] == "test"].set_index("name")["score"]
