@@ -163,7 +163,7 @@ def read_template(
     header = [cell.strip() for cell in table.rows[0]]
     # The label files may call it otherwise.
     named = columns.name if columns.name in header else None
-    if named == "" and any(fold(cell) in (*NAME_COLUMNS, *OTHER_NAMES) for cell in header):
+    if named == "" and find_column(table, None, NAME_COLUMNS, OTHER_NAMES, "name") is not None:
         named = None  # an index, though that of the labels has their names
     name_at = find_column(table, named, NAME_COLUMNS, OTHER_NAMES, "name")
     score_at = find_column(table, columns.score, SCORE_COLUMNS, OTHER_SCORES, "score")
