@@ -218,16 +218,17 @@ def test_a_video_of_several_frames_does_not_name_them(tmp_path: Path) -> None:
         inspect_data(data)
 
 
-def test_a_template_with_an_index_is_read_by_its_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("header", ["filename", "img_path"])
+def test_a_template_with_an_index_is_read_by_its_names(tmp_path: Path, header: str) -> None:
     rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
     data = made(tmp_path, ",label", rows, "images/*.jpg", "test/*.png")
     names = [f"{n}.png" for n in MIXED]
     lines = [f"{row},{name},0.5" for row, name in enumerate(names)]
-    (data / "sample_submission.csv").write_text("\n".join([",filename,score", *lines]) + "\n")
+    (data / "sample_submission.csv").write_text("\n".join([f",{header},score", *lines]) + "\n")
     found = inspect_data(data)
     assert column(found) == ""
     template = found.files.template
-    assert (template.name_column, [*template.names]) == ("filename", names)
+    assert (template.name_column, [*template.names]) == (header, names)
 
 
 def many(folder: Path, header: str, rows: Sequence[str], *numbers: int) -> Inspection:
@@ -296,3 +297,10 @@ def test_of_two_columns_of_paths_that_whose_header_names_files_counts(tmp_path: 
     rows = [f"masks/m{n}.png,images/{n}.jpg,{n % 2}" for n in MIXED]
     data = made(tmp_path, "mask,image_path,label", rows, "images/*.jpg", "masks/m*.png")
     assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+
+
+@pytest.mark.parametrize("header", ["speaker_id", "video_id", "class_id"])
+def test_ids_of_what_several_files_have_in_common_are_no_names(tmp_path: Path, header: str) -> None:
+    rows = [f"{n},{n // 4},{n // 4 % 2}" for n in range(40)]
+    found = many(tmp_path, f"id,{header},label", rows, *range(40))
+    assert targets(found) == {f"images/{n}.jpg": n // 4 % 2 for n in range(40)}

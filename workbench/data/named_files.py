@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from workbench.data.columns import NAME_COLUMNS, OTHER_NAMES, cells_of, fold
+from workbench.data.columns import NAME_COLUMNS, OTHER_NAMES, cells_of, fold, sounds_like_names
 from workbench.data.delimited import Delimited, quoted
 from workbench.data.guessed_columns import header_of, plain_name, require_column, values_in
 from workbench.data.media_kinds import kind_by_ending
@@ -20,14 +20,7 @@ LEAST_FOUND = 0.5
 _INDEX = ("", "index", "unnamed:_0", "__index_level_0__")
 """What the index of a table is called, as pandas writes it: numbers of the rows, or names."""
 
-_WORDS = frozenset(
-    {"image", "img", "picture", "pic", "photo", "video", "vid", "clip", "audio", "wav", "sound"}
-    | {"utt", "utterance", "recording", "track", "file", "filename", "fname", "name", "path"}
-    | {"id", "uid", "key", "media"}
-)
-"""Words in the headers of columns that name files."""
-
-_LEAST_VALUES = 0.1
+_LEAST_VALUES = 0.3
 """Values of a column for each row, from which on they may be names: several rows may have one."""
 
 _MOST_ROWS = 0.9
@@ -70,10 +63,8 @@ class _Column:
     @property
     def sounds_like_names(self) -> bool:
         """Whether its header has a word for names or files, and it has more than a few values."""
-        words = {*re.split(r"[\W_]+", self.names.column.casefold())}
-        return self.is_usual or (
-            not words.isdisjoint(_WORDS) and self.num_values >= _LEAST_VALUES * len(self.cells)
-        )
+        has_enough = self.num_values >= _LEAST_VALUES * len(self.cells)
+        return self.is_usual or (sounds_like_names(self.names.column) and has_enough)
 
     @property
     def is_index(self) -> bool:
