@@ -218,13 +218,89 @@ def test_a_video_of_several_frames_does_not_name_them(tmp_path: Path) -> None:
         inspect_data(data)
 
 
-def test_a_template_with_an_index_is_read_by_its_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("header", ["filename", "img_path"])
+def test_a_template_with_an_index_is_read_by_its_names(tmp_path: Path, header: str) -> None:
     rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
     data = made(tmp_path, ",label", rows, "images/*.jpg", "test/*.png")
     names = [f"{n}.png" for n in MIXED]
     lines = [f"{row},{name},0.5" for row, name in enumerate(names)]
-    (data / "sample_submission.csv").write_text("\n".join([",filename,score", *lines]) + "\n")
+    (data / "sample_submission.csv").write_text("\n".join([f",{header},score", *lines]) + "\n")
     found = inspect_data(data)
     assert column(found) == ""
     template = found.files.template
-    assert (template.name_column, [*template.names]) == ("filename", names)
+    assert (template.name_column, [*template.names]) == (header, names)
+
+
+def many(folder: Path, header: str, rows: Sequence[str], *numbers: int) -> Inspection:
+    """Look at a table beside pictures that are called by numbers."""
+    data = made(folder, header, rows)
+    (data / "images").mkdir()
+    for n in numbers:
+        (data / "images" / f"{n}.jpg").write_text(str(n))
+    return inspect_data(data)
+
+
+@pytest.mark.parametrize("index", ["", "id", "row_id", "Unnamed: 0.1", "level_0"])
+@pytest.mark.parametrize(("header", "name"), [("image_id", "{}"), ("img_path", "images/{}.jpg")])
+def test_several_rows_of_a_file_are_not_outnumbered_by_those_of_rows(
+    tmp_path: Path, index: str, header: str, name: str
+) -> None:
+    # Three faces in each picture; more pictures than are labelled, so that rows have files too.
+    rows = [
+        f"{row},{name.format(MIXED[row // 3])},{row % 3},{MIXED[row // 3] % 2}" for row in range(24)
+    ]
+    found = many(tmp_path, f"{index},{header},face,label", rows, *range(30))
+    assert targets(found) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+
+
+@pytest.mark.parametrize("index", ["", "id"])
+def test_ids_that_are_alike_in_splits_come_before_numbers_of_rows(
+    tmp_path: Path, index: str
+) -> None:
+    every = [(n, split) for split in ("train", "val") for n in MIXED]
+    every.sort(key=lambda each: (each[0] * 5 % 8, each[1]))
+    rows = [f"{row},{n},{n % 2},{split}" for row, (n, split) in enumerate(every)]
+    data = made(tmp_path, f"{index},image_id,label,split", rows, "train/*.jpg", "val/*.jpg")
+    expected = {f"{split}/{n}.jpg": n % 2 for n, split in every}
+    assert targets(inspect_data(data)) == expected
+
+
+@pytest.mark.parametrize("header", ["", "id"])
+def test_numbers_that_are_the_names_are_not_given_up_for_other_numbers(
+    tmp_path: Path, header: str
+) -> None:
+    for values in ([5] * 8, [1, 2] * 4):
+        rows = [f"{n},{value},{n % 2}" for n, value in zip(range(8), values, strict=True)]
+        data = made(tmp_path / str(values[0]), f"{header},age,label", rows, "images/*.jpg")
+        assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in range(8)}
+    rows = [f"{n},{MIXED[n]},{n % 2}" for n in range(8)]
+    data = made(tmp_path / "wide", f"{header},num_frames,label", rows, "images/*.jpg")
+    with pytest.raises(DataError, match=f"in the column '{header}' or 'num_frames', which name"):
+        inspect_data(data)
+
+
+def test_sources_of_samples_that_are_numbered_leave_a_doubt(tmp_path: Path) -> None:
+    rows = [f"{n},s{MIXED[n]}.jpg,{n % 2}" for n in range(8)]
+    data = made(tmp_path, "id,source_image,label", rows, "images/*.jpg", "sources/s*.jpg")
+    with pytest.raises(DataError, match="could be in the column 'source_image' or 'id'"):
+        inspect_data(data)
+
+
+def test_a_mask_that_is_called_as_its_picture_is_not_the_picture(tmp_path: Path) -> None:
+    rows = [f"{n},{n}.png,{n % 2}" for n in MIXED]
+    found = inspect_data(made(tmp_path, "image_id,mask,label", rows, "photos/*.jpg", "masks/*.png"))
+    assert column(found) == "image_id"
+    assert any("in two folders" in line for line in found.lines())
+
+
+def test_of_two_columns_of_paths_that_whose_header_names_files_counts(tmp_path: Path) -> None:
+    rows = [f"masks/m{n}.png,images/{n}.jpg,{n % 2}" for n in MIXED]
+    data = made(tmp_path, "mask,image_path,label", rows, "images/*.jpg", "masks/m*.png")
+    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+
+
+@pytest.mark.parametrize("header", ["speaker_id", "video_id", "class_id"])
+def test_ids_of_what_several_files_have_in_common_are_no_names(tmp_path: Path, header: str) -> None:
+    rows = [f"{n},{n // 4},{n // 4 % 2}" for n in range(40)]
+    found = many(tmp_path, f"id,{header},label", rows, *range(40))
+    assert targets(found) == {f"images/{n}.jpg": n // 4 % 2 for n in range(40)}

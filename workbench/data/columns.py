@@ -34,6 +34,20 @@ OTHER_NAMES = (
 OTHER_TARGETS = ("label", "labels", "class", "is_fake", "is_deepfake", "y_true")
 """Columns in which a 1 that means real would be strange; of others, `columns` has to say."""
 
+_WORDS = frozenset(
+    {"image", "img", "picture", "pic", "photo", "video", "vid", "clip", "audio", "wav", "sound"}
+    | {"utt", "utterance", "recording", "track", "file", "filename", "fname", "name", "path"}
+    | {"id", "uid", "key", "media"}
+)
+"""Words in the headers of columns that name files."""
+
+_WORDS_OF_OTHERS = frozenset(
+    {"speaker", "subject", "person", "actor", "identity", "user", "class", "label", "target"}
+    | {"source", "original", "reference", "mask", "generator", "method", "fold", "session"}
+    | {"camera", "group", "batch"}
+)
+"""Words in the headers of columns that name something else of a file, as `speaker_id`."""
+
 OTHER_SCORES = ("prediction", "predictions", "pred", "prob", "probability", "y_score")
 
 OR_NAMED = ", or name it by `columns` under `data` in the experiment, which a search reads."
@@ -147,6 +161,12 @@ def understood_as(table: Delimited, said: Sequence[str]) -> str:
         how.append(table.encoding)
     every = [*how, *said]
     return f"{table.path.name}: {', '.join(every)}" if every else ""
+
+
+def sounds_like_names(header: str) -> bool:
+    """Return whether a header has a word for names or files, as `img_path` and `image_id` do."""
+    words = re.split(r"[\W_]+", header.casefold())
+    return not _WORDS.isdisjoint(words) and _WORDS_OF_OTHERS.isdisjoint(words)
 
 
 def both_told(name: str, other: str) -> str:

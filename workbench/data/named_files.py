@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from workbench.data.columns import NAME_COLUMNS, OTHER_NAMES, cells_of, fold
+from workbench.data.columns import NAME_COLUMNS, OTHER_NAMES, cells_of, fold, sounds_like_names
 from workbench.data.delimited import Delimited, quoted
 from workbench.data.guessed_columns import header_of, plain_name, require_column, values_in
 from workbench.data.media_kinds import kind_by_ending
@@ -19,6 +19,9 @@ LEAST_FOUND = 0.5
 
 _INDEX = ("", "index", "unnamed:_0", "__index_level_0__")
 """What the index of a table is called, as pandas writes it: numbers of the rows, or names."""
+
+_LEAST_VALUES = 0.3
+"""Values of a column for each row, from which on they may be names: several rows may have one."""
 
 _MOST_ROWS = 0.9
 """Share of rows with a name, from which on a column may name the files of the rows."""
@@ -56,6 +59,12 @@ class _Column:
     @property
     def is_usual(self) -> bool:
         return _is_usual(self.names.column)
+
+    @property
+    def sounds_like_names(self) -> bool:
+        """Whether its header has a word for names or files, and it has more than a few values."""
+        has_enough = self.num_values >= _LEAST_VALUES * len(self.cells)
+        return self.is_usual or (sounds_like_names(self.names.column) and has_enough)
 
     @property
     def is_index(self) -> bool:
@@ -125,10 +134,14 @@ def names_in(
     columns = [_column(table, at, files, stems, roots, prefer) for at in places]
     share = max(column.names.found for column in columns)
     if found := [column for column in columns if column.names.found >= LEAST_FOUND]:
-        found = _without_row_numbers(found)
+        every, found = found, _without_row_numbers(found)
         # Folders of test often have files that are called as those of others are.
         apart = [c for c in found if c.names.media in prefer or not _is_of_test(c.names.media)]
         meant = _meant(apart or found)
+        # The sources of samples that are numbered have names, too.
+        counts = (c for c in every if c not in found and c.numbers_rows and not c.is_index)
+        apart = [c for c in counts if {*meant.files}.isdisjoint({*c.files} - {""})]
+        meant = _against(meant, next(iter(apart), None))
         if (meant.is_of_numbers or meant.numbers_rows) and not (meant.is_usual or named):
             # Files are called by numbers, and another column may name them by paths of elsewhere.
             of_elsewhere = (c for c in columns if c not in found and c.is_of_elsewhere)
@@ -176,7 +189,7 @@ def _column(
     """Return a column with the folder in which most of what it names is there."""
     cells = cells_of(table.rows[1:], at)
     some = [cell for cell in cells if cell.strip()]
-    some = some[:: max(1, len(some) // _SAMPLED)][:_SAMPLED]  # spread over all
+    some = some[:: -(-len(some) // _SAMPLED) or 1]  # spread over all
     media, found = ".", 0.0
     for root in roots:
         if found == 1.0:
@@ -192,15 +205,23 @@ def _column(
 
 
 def _without_row_numbers(found: Sequence[_Column]) -> list[_Column]:
-    """Return the columns without an index of numbers, if others name files.
+    """Return the columns without numbers of rows, if others name files.
 
-    Where files are called by numbers, an index names files too, but as it happens. Another column
-    without endings that has few values, as a width, may do so as well.
+    Where files are called by numbers, those of rows name files too, but as it happens; so may
+    another column of numbers, as a width. A column counts before them whose header has a word for
+    names, or most of whose names have their endings. One that might is kept beside them, as rival.
     """
-    numbers = [column for column in found if column.is_of_numbers]
-    most = max((column.num_values for column in numbers), default=0)
-    others = [c for c in found if not c.is_of_numbers and (c.is_whole or 2 * c.num_values >= most)]
-    return others or numbers or list(found)
+    numbers = [column for column in found if column.is_of_numbers or column.numbers_rows]
+    others = [column for column in found if column not in numbers]
+    if not numbers or not others:
+        return list(found)
+    most = max(column.num_values for column in numbers)
+    named = [c for c in others if c.sounds_like_names or (c.is_whole and 2 * c.num_values > most)]
+    if named:
+        return others
+    first = _with_most([c for c in numbers if not c.is_of_numbers] or numbers)
+    might = (c for c in others if c.is_whole or 2 * c.num_values >= most)
+    return [_against(first, next((c for c in might if _differ(first, c)), None))]
 
 
 def _meant(found: Sequence[_Column]) -> _Column:
@@ -223,14 +244,14 @@ def _meant(found: Sequence[_Column]) -> _Column:
         return _with_most(whole or bare)
     one, other = _with_most(whole), _with_most(bare)
     if not _differ(one, other):
-        return other if other.is_usual else one
-    if 2 * one.num_values <= other.num_values:
-        return other  # as a reference that several rows have
+        # A picture and its mask may be called alike, in two folders.
+        is_apart = not one.sounds_like_names and not any("/" in cell for cell in one.cells)
+        return other if other.is_usual or (other.sounds_like_names and is_apart) else one
     if other.is_usual:
         is_of_several = 2 * other.num_values <= one.num_values  # as the video of several frames
         return _against(one, other) if is_of_several or other.numbers_rows else other
-    if other.numbers_rows and not {*one.files}.isdisjoint({*other.files} - {""}):
-        return one  # what is named whole in one row is not meant by the number of another
+    if 2 * one.num_values <= other.num_values and not one.sounds_like_names:
+        return other  # as a reference that several rows have
     return one if other.num_values < one.num_values else _against(one, other)
 
 
@@ -245,13 +266,16 @@ def _against_longer(index: _Column, whole: Sequence[_Column]) -> _Column:
 
 
 def _with_most(found: Sequence[_Column]) -> _Column:
-    """Return the column with the most names, with one that has as many, of other files, as rival.
+    """Return the column with the most names, with one of other files as rival, if in doubt.
 
-    Of those with as many, the one of which more is there, then the first.
+    Of those with as many, the one of which more is there, then the first. One whose header has a
+    word for names comes before others. Names without endings are in doubt with half as many.
     """
-    first, *others = sorted(found, key=lambda c: (-c.num_values, -c.names.found))
+    sounding = [column for column in found if column.sounds_like_names] or found
+    first, *others = sorted(sounding, key=lambda c: (-c.num_values, -c.names.found))
     for other in others:
-        if other.num_values == first.num_values and _differ(first, other):
+        share = 1 if first.is_whole else 2
+        if share * other.num_values >= first.num_values and _differ(first, other):
             return _against(first, other)
     return first
 
