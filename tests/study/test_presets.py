@@ -259,7 +259,7 @@ def test_no_member_of_a_pack_is_given_up(
     bench: Bench, inline: InlineTrials, tmp_path: Path
 ) -> None:
     file = write(tmp_path, members=[{}, {"optimizer": {"lr": 1e-4}}])
-    options = RunOptions(num_trials=1, data=bench.data, jobs=1, device="cpu")
+    options = RunOptions(num_trials=1, data=bench.data, jobs=1, device="cpu", study="needed")
 
     def train() -> list[str]:
         ended = run_preset(file, bench.workspace, options, make_runner=inline.make_runner)
