@@ -92,7 +92,7 @@ class _Column:
     @cached_property
     def numbers_rows(self) -> bool:
         """Whether each row has the number after that of the row before it."""
-        first = self.cells[0].strip()
+        first = self.cells[0].strip() if self.cells else ""
         if not re.fullmatch(r"[0-9]{1,9}", first):
             return False
         numbers = range(int(first), int(first) + len(self.cells))
@@ -134,19 +134,12 @@ def names_in(
     columns = [_column(table, at, files, stems, roots, prefer) for at in places]
     share = max(column.names.found for column in columns)
     if found := [column for column in columns if column.names.found >= LEAST_FOUND]:
-        every, found = found, _without_row_numbers(found)
+        names = _without_row_numbers(found)
         # Folders of test often have files that are called as those of others are.
-        apart = [c for c in found if c.names.media in prefer or not _is_of_test(c.names.media)]
-        meant = _meant(apart or found)
-        # The sources of samples that are numbered have names, too.
-        counts = (c for c in every if c not in found and c.numbers_rows and not c.is_index)
-        apart = [c for c in counts if {*meant.files}.isdisjoint({*c.files} - {""})]
-        meant = _against(meant, next(iter(apart), None))
-        if (meant.is_of_numbers or meant.numbers_rows) and not (meant.is_usual or named):
-            # Files are called by numbers, and another column may name them by paths of elsewhere.
-            of_elsewhere = (c for c in columns if c not in found and c.is_of_elsewhere)
-            meant = _against(meant, next(of_elsewhere, None))
-        return meant.names
+        apart = [c for c in names if c.names.media in prefer or not _is_of_test(c.names.media)]
+        meant = _meant(apart or names)
+        others = [column for column in columns if column not in names]
+        return meant.names if named is not None else _against(meant, _doubt(meant, others)).names
     if named is not None or usual:
         # Most of the files may be elsewhere: the names are as they are called.
         at = usual[0] if named is None else places[0]
@@ -222,6 +215,21 @@ def _without_row_numbers(found: Sequence[_Column]) -> list[_Column]:
     first = _with_most([c for c in numbers if not c.is_of_numbers] or numbers)
     might = (c for c in others if c.is_whole or 2 * c.num_values >= most)
     return [_against(first, next((c for c in might if _differ(first, c)), None))]
+
+
+def _doubt(meant: _Column, others: Sequence[_Column]) -> _Column | None:
+    """Return a column that was passed over and may be meant all the same, if there is one."""
+    for other in others:
+        is_there = other.names.found >= LEAST_FOUND
+        # Samples that are numbered may have sources, which have names.
+        counts_others = is_there and other.numbers_rows and not other.is_index
+        if counts_others and {*meant.files}.isdisjoint({*other.files} - {""}):
+            return other
+        # Files are called by numbers, and another column may name them by paths of elsewhere.
+        is_number = (meant.is_of_numbers or meant.numbers_rows) and not meant.is_usual
+        if is_number and not is_there and other.is_of_elsewhere:
+            return other
+    return None
 
 
 def _meant(found: Sequence[_Column]) -> _Column:
