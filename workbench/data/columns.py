@@ -41,6 +41,9 @@ _WORDS = frozenset(
 )
 """Words in the headers of columns that name files."""
 
+_OTHER_WORDS = frozenset({"id", "uid", "key", "frame", "face", "crop", "sample"})
+"""Those that may as well head the number of a row or of a frame, if they stand alone."""
+
 _WORDS_OF_OTHERS = frozenset(
     {"speaker", "subject", "person", "actor", "identity", "user", "class", "label", "target"}
     | {"source", "original", "reference", "mask", "generator", "method", "fold", "session"}
@@ -163,10 +166,34 @@ def understood_as(table: Delimited, said: Sequence[str]) -> str:
     return f"{table.path.name}: {', '.join(every)}" if every else ""
 
 
+def names_files(header: str, *, may_be_number: bool) -> bool:
+    """Return whether a header has words for names or files alone, as `img_path` and `image_id`.
+
+    A word such as `id` alone is one unless it `may_be_number`.
+    """
+    words = _words(header)
+    return (
+        bool(words)
+        and words <= _WORDS | _OTHER_WORDS
+        and not (may_be_number and words <= _OTHER_WORDS)
+    )
+
+
 def sounds_like_names(header: str) -> bool:
-    """Return whether a header has a word for names or files, as `img_path` and `image_id` do."""
-    words = re.split(r"[\W_]+", header.casefold())
-    return not _WORDS.isdisjoint(words) and _WORDS_OF_OTHERS.isdisjoint(words)
+    """Return whether a header has a word for names or files, as `id` and `path_of_crop` do."""
+    return not _WORDS.isdisjoint(_words(header)) and not names_others(header)
+
+
+def names_others(header: str) -> bool:
+    """Return whether a header or a folder has a word for what else a file has, as `speaker_id`."""
+    return not _words(header).isdisjoint(_WORDS_OF_OTHERS)
+
+
+def _words(header: str) -> set[str]:
+    """Return the words of a header, those known in the singular."""
+    words = {*re.split(r"[\W_]+", header.casefold())} - {""}
+    known = _WORDS | _WORDS_OF_OTHERS
+    return {word if word in known else word.removesuffix("s") for word in words}
 
 
 def both_told(name: str, other: str) -> str:

@@ -1,12 +1,18 @@
 """Which column of a table names the files, and in which folder these are."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from workbench.data.columns import NAME_COLUMNS, OTHER_NAMES, cells_of, fold, sounds_like_names
+from workbench.data.columns import (
+    NAME_COLUMNS,
+    OTHER_NAMES,
+    cells_of,
+    fold,
+    names_files,
+    names_others,
+)
 from workbench.data.delimited import Delimited, quoted
 from workbench.data.guessed_columns import header_of, plain_name, require_column, values_in
 from workbench.data.media_kinds import kind_by_ending
@@ -50,53 +56,35 @@ class _Column:
 
     names: NamesFound
     cells: list[str]
-    is_whole: bool
-    """Whether the names are written with their endings."""
-
     stems: Collection[str]
-    """Of all files."""
+    """Of all files, which are their names without endings."""
 
     @property
     def is_usual(self) -> bool:
-        return _is_usual(self.names.column)
-
-    @property
-    def sounds_like_names(self) -> bool:
-        """Whether its header has a word for names or files, and it has more than a few values."""
-        has_enough = self.num_values >= _LEAST_VALUES * len(self.cells)
-        return self.is_usual or (sounds_like_names(self.names.column) and has_enough)
+        """Whether its header says that it has names of files."""
+        header = self.names.column
+        return _is_usual(header) or names_files(header, may_be_number=self.is_of_numbers)
 
     @property
     def is_index(self) -> bool:
         return fold(self.names.column) in _INDEX
 
+    @property
+    def is_of_others(self) -> bool:
+        """Whether it names something else of a file by its header, as its speaker or its mask."""
+        return names_others(self.names.column)
+
     @cached_property
-    def num_values(self) -> int:
-        return len({*map(str.strip, self.cells)} - {""})
-
-    @property
-    def is_of_rows(self) -> bool:
-        """Whether each row has a name of its own."""
-        return self.num_values == len(self.cells)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether next to no row is without a name."""
-        return sum(map(bool, map(str.strip, self.cells))) >= _MOST_ROWS * len(self.cells)
-
-    @property
     def is_of_numbers(self) -> bool:
-        """Whether it is an index of plain numbers, which need not be those of the rows by now."""
-        return self.is_index and all(cell.strip().isdecimal() for cell in self.cells)
+        """Whether its names are plain numbers, which files may have by chance."""
+        return all(cell.strip().isdecimal() for cell in self.cells if cell.strip())
 
     @cached_property
-    def numbers_rows(self) -> bool:
-        """Whether each row has the number after that of the row before it."""
-        first = self.cells[0].strip() if self.cells else ""
-        if not re.fullmatch(r"[0-9]{1,9}", first):
-            return False
-        numbers = range(int(first), int(first) + len(self.cells))
-        return all(cell.strip() == str(n) for cell, n in zip(self.cells, numbers, strict=True))
+    def is_varied(self) -> bool:
+        """Whether it has more than a few names for its rows, of which next to none has none."""
+        names = [cell.strip() for cell in self.cells if cell.strip()]
+        num = len(self.cells)
+        return len({*names}) >= _LEAST_VALUES * num and len(names) >= _MOST_ROWS * num
 
     @property
     def is_of_elsewhere(self) -> bool:
@@ -109,6 +97,11 @@ class _Column:
     @property
     def prefix(self) -> str:
         return "" if self.names.media == "." else f"{self.names.media}/"
+
+    @cached_property
+    def length(self) -> int:
+        """Letters of its names: those with folders and endings have the most."""
+        return sum(len(plain_name(cell)) for cell in self.cells)
 
     @cached_property
     def files(self) -> list[str]:
@@ -134,12 +127,14 @@ def names_in(
     columns = [_column(table, at, files, stems, roots, prefer) for at in places]
     share = max(column.names.found for column in columns)
     if found := [column for column in columns if column.names.found >= LEAST_FOUND]:
-        names = _without_row_numbers(found)
         # Folders of test often have files that are called as those of others are.
-        apart = [c for c in names if c.names.media in prefer or not _is_of_test(c.names.media)]
-        meant = _meant(apart or names)
-        others = [column for column in columns if column not in names]
-        return meant.names if named is not None else _against(meant, _doubt(meant, others)).names
+        apart = [c for c in found if c.names.media in prefer or not _is_of_test(c.names.media)]
+        meant = _meant(apart or found)
+        if named is None and meant.is_of_numbers and not meant.is_usual:
+            # Another column may name the files by paths of elsewhere.
+            elsewhere = (c for c in columns if c not in found and c.is_of_elsewhere)
+            meant = _against(meant, next(elsewhere, None))
+        return meant.names
     if named is not None or usual:
         # Most of the files may be elsewhere: the names are as they are called.
         at = usual[0] if named is None else places[0]
@@ -193,99 +188,38 @@ def _column(
         if share > found:
             media, found = root, share
     names = NamesFound(column=header_of(table)[at], media=media, found=found)
-    is_whole = _share_found(some, media, files, ()) >= LEAST_FOUND
-    return _Column(names, cells, is_whole, stems)
-
-
-def _without_row_numbers(found: Sequence[_Column]) -> list[_Column]:
-    """Return the columns without numbers of rows, if others name files.
-
-    Where files are called by numbers, those of rows name files too, but as it happens; so may
-    another column of numbers, as a width. A column counts before them whose header has a word for
-    names, or most of whose names have their endings. One that might is kept beside them, as rival.
-    """
-    numbers = [column for column in found if column.is_of_numbers or column.numbers_rows]
-    others = [column for column in found if column not in numbers]
-    if not numbers or not others:
-        return list(found)
-    most = max(column.num_values for column in numbers)
-    named = [c for c in others if c.sounds_like_names or (c.is_whole and 2 * c.num_values > most)]
-    if named:
-        return others
-    first = _with_most([c for c in numbers if not c.is_of_numbers] or numbers)
-    might = (c for c in others if c.is_whole or 2 * c.num_values >= most)
-    return [_against(first, next((c for c in might if _differ(first, c)), None))]
-
-
-def _doubt(meant: _Column, others: Sequence[_Column]) -> _Column | None:
-    """Return a column that was passed over and may be meant all the same, if there is one."""
-    for other in others:
-        is_there = other.names.found >= LEAST_FOUND
-        # Samples that are numbered may have sources, which have names.
-        counts_others = is_there and other.numbers_rows and not other.is_index
-        if counts_others and {*meant.files}.isdisjoint({*other.files} - {""}):
-            return other
-        # Files are called by numbers, and another column may name them by paths of elsewhere.
-        is_number = (meant.is_of_numbers or meant.numbers_rows) and not meant.is_usual
-        if is_number and not is_there and other.is_of_elsewhere:
-            return other
-    return None
+    return _Column(names, cells, stems)
 
 
 def _meant(found: Sequence[_Column]) -> _Column:
     """Return which of several columns names the files of the rows, with a rival if it is in doubt.
 
-    A usual header counts first, then the index, if they have whole names. Names that lack their
-    endings may be any numbers, where files are called by numbers.
+    Names under a usual header count first. Otherwise all columns that may name the files have to
+    name the same ones. Plain numbers name files by chance where these are called by numbers: those
+    under no usual header never come before names.
     """
-    whole = [column for column in found if column.is_whole]
-    if usual := [column for column in whole if column.is_usual]:
-        return _with_most(usual)
-    # What some rows leave empty, as sources of the fakes, is not what each row is of.
-    found = [c for c in found if c.is_usual or c.is_full] or found
-    whole = [column for column in found if column.is_whole]
-    if index := [column for column in whole if column.is_index and column.is_of_rows]:
-        return _against_longer(index[0], whole)
-    bare = [column for column in found if not column.is_whole]
-    bare = [column for column in bare if column.is_usual] or bare
-    if not whole or not bare:
-        return _with_most(whole or bare)
-    one, other = _with_most(whole), _with_most(bare)
-    if not _differ(one, other):
-        # A picture and its mask may be called alike, in two folders.
-        is_apart = not one.sounds_like_names and not any("/" in cell for cell in one.cells)
-        return other if other.is_usual or (other.sounds_like_names and is_apart) else one
-    if other.is_usual:
-        is_of_several = 2 * other.num_values <= one.num_values  # as the video of several frames
-        return _against(one, other) if is_of_several or other.numbers_rows else other
-    if 2 * one.num_values <= other.num_values and not one.sounds_like_names:
-        return other  # as a reference that several rows have
-    return one if other.num_values < one.num_values else _against(one, other)
+    varied = [column for column in found if column.is_varied] or found
+    usual = [column for column in varied if column.is_usual]
+    own = [column for column in found if column in varied or column.is_usual]
+    own = [column for column in own if not column.is_of_others]
+    sure = [column for column in own if not column.is_of_numbers]
+    if both := [column for column in usual if column in sure]:
+        return _agreed(both)
+    if usual:
+        return _agreed([*usual, *sure])
+    if sure:
+        return _agreed([column for column in own if column in sure or not column.is_index])
+    return _agreed(own + [column for column in varied if not column.is_of_numbers] or varied)
 
 
-def _against_longer(index: _Column, whole: Sequence[_Column]) -> _Column:
-    """Return an index that has whole names, with a column that has them with other folders."""
-    for other in whole:
-        pairs = zip(index.files, other.files, strict=True)
-        cut = len(index.prefix)
-        if any(i and i != file and f"/{file}".endswith(f"/{i[cut:]}") for i, file in pairs):
-            return _against(index, other)
-    return index
+def _agreed(columns: Sequence[_Column]) -> _Column:
+    """Return the column whose names have the most of their folders and endings.
 
-
-def _with_most(found: Sequence[_Column]) -> _Column:
-    """Return the column with the most names, with one of other files as rival, if in doubt.
-
-    Of those with as many, the one of which more is there, then the first. One whose header has a
-    word for names comes before others. Names without endings are in doubt with half as many.
+    Another that names other files is its rival.
     """
-    sounding = [column for column in found if column.sounds_like_names] or found
-    first, *others = sorted(sounding, key=lambda c: (-c.num_values, -c.names.found))
-    for other in others:
-        share = 1 if first.is_whole else 2
-        if share * other.num_values >= first.num_values and _differ(first, other):
-            return _against(first, other)
-    return first
+    first = max(columns, key=lambda column: column.length)
+    other = next((column for column in columns if _differ(first, column)), None)
+    return _against(first, other)
 
 
 def _against(one: _Column, other: _Column | None) -> _Column:
@@ -315,10 +249,11 @@ def _roots(files: Collection[str]) -> list[str]:
     """Return the folders that names may be relative to: the data folder, then those below it.
 
     Those of test come last: folders often number their files alike, and some may be missing.
+    Before them come those of masks and the like, which are called as their pictures are.
     """
     inner = {"/".join(name.split("/")[:depth]) for name in files for depth in (1, 2)} - set(files)
     some = sorted(inner, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
-    return [".", *sorted(some, key=_is_of_test)]
+    return [".", *sorted(some, key=lambda root: (_is_of_test(root), names_others(root)))]
 
 
 def _is_of_test(root: str) -> bool:
