@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from workbench.data.guessed_columns import Answers
+from workbench.data.holdout import read_holdout
 from workbench.data.inspection import Inspection, inspect_data
 from workbench.data.manifest import read_manifest
+from workbench.data.metadata import column_of
 from workbench.errors import DataError
 
 MIXED = [7, 2, 5, 0, 3, 6, 1, 4]
@@ -216,11 +218,10 @@ def test_names_of_files_of_test_are_not_given_up_for_numbers_of_rows(tmp_path: P
 
 def test_a_video_of_several_frames_does_not_name_them(tmp_path: Path) -> None:
     rows = [f"images/{n}.jpg,{n // 2},{n // 2 % 2}" for n in MIXED]
-    data = made(tmp_path / "usual", "image_path,video,label", rows, "images/*.jpg")
-    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n // 2 % 2 for n in MIXED}
-    data = made(tmp_path / "odd", "where,video,label", rows, "images/*.jpg")
-    with pytest.raises(DataError, match="in the column 'where' or 'video'"):
-        inspect_data(data)
+    for header in ("image_path", "where"):
+        data = made(tmp_path / header, f"{header},video,label", rows, "images/*.jpg")
+        with pytest.raises(DataError, match=f"in the column '{header}' or 'video'"):
+            inspect_data(data)
 
 
 @pytest.mark.parametrize("header", ["filename", "img_path"])
@@ -313,7 +314,7 @@ def test_ids_of_what_several_files_have_in_common_are_no_names(tmp_path: Path, h
         many(tmp_path / "videos", "id,video_id,label", rows, *range(40))
 
 
-@pytest.mark.parametrize("header", ["key", "sample", "ID", "face_id", "crop_path", "frame"])
+@pytest.mark.parametrize("header", ["key", "sample", "ID", "sample_id"])
 def test_a_word_that_may_head_numbers_heads_names_that_are_none(
     tmp_path: Path, header: str
 ) -> None:
@@ -332,3 +333,83 @@ def test_folders_of_masks_and_the_like_are_not_taken_for_those_of_the_pictures(
     assert targets(found) == {f"train/{n}.png": n % 2 for n in MIXED} | {
         f"test/{n}.png": -1 for n in MIXED
     }
+
+
+@pytest.mark.parametrize("header", ["", "index", "Unnamed: 0", "__index_level_0__", "id"])
+@pytest.mark.parametrize("other", ["filename", "path", "sample"])
+def test_other_tables_are_not_read_by_their_row_numbers(
+    tmp_path: Path, header: str, other: str
+) -> None:
+    names = [str(n) if header == "id" else f"{n}.jpg" for n in MIXED]
+    rows = [f"{name},{n % 2}" for name, n in zip(names, MIXED, strict=True)]
+    data = made(tmp_path / "d", f"{header},label", rows, "images/*.jpg", "test/*.jpg")
+    lines = [f"{row},{n}.jpg,0.5" for row, n in enumerate(MIXED)]
+    (data / "sample_submission.csv").write_text("\n".join([f"{header},{other},score", *lines]))
+    lines = [f"{row},{n}.jpg,s{n % 5}" for row, n in enumerate(MIXED)]
+    (data / "metadata.csv").write_text("\n".join([f"{header},{other},speaker", *lines]))
+    found = inspect_data(data)
+    assert column(found) == header
+    template = found.files.template
+    assert (template.name_column, [*template.names]) == (other, [f"{n}.jpg" for n in MIXED])
+    table = read_manifest(data, found.layout, cache=tmp_path / "cache").table
+    speakers = dict(zip(table["path"], table[column_of("speaker")], strict=True))
+    assert all(speakers[f"images/{n}.jpg"] == f"s{n % 5}" for n in MIXED)
+    # So are the tables of a holdout or a slice.
+    rows = [f"{row},{n}.jpg,{n % 2}" for row, n in enumerate(MIXED)]
+    held = made(tmp_path / "held", f"{header},{other},label", rows, "images/*.jpg")
+    table = read_holdout(held, found.layout, cache=tmp_path / "cache").table
+    assert dict(zip(table["name"], table["target"], strict=True)) == {
+        f"{n}.jpg": n % 2 for n in MIXED
+    }
+
+
+@pytest.mark.parametrize("header", ["id", "uid", "rank", "sample_id", "image_id"])
+@pytest.mark.parametrize("path", ["/kaggle/input/x/{}.jpg", "{}.mp4", "https://a.b/{}.jpg"])
+@pytest.mark.parametrize("other", ["where", "filename"])
+def test_numbers_in_any_order_are_not_the_names_that_another_column_has_otherwise(
+    tmp_path: Path, header: str, path: str, other: str
+) -> None:
+    rows = [f"{i},{path.format(n)},{n % 2}" for i, n in zip(SHUFFLED, MIXED, strict=True)]
+    data = made(tmp_path / "d", f"{header},{other},label", rows[1:], "images/*.jpg")
+    with pytest.raises(DataError, match=f"in the column '{header}' or '{other}'"):
+        inspect_data(data)
+    # Where both name the same files there is no doubt.
+    rows = [f"{n},{path.format(n)},{n % 2}" for n in MIXED]
+    found = inspect_data(made(tmp_path / "same", f"{header},{other},label", rows, "images/*.jpg"))
+    assert targets(found) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+
+
+@pytest.mark.parametrize("header", ["image_id", "id", "sample"])
+@pytest.mark.parametrize("drawn", ["mask", "mask_path", "face_path", "spectrogram"])
+def test_masks_are_not_taken_where_each_split_numbers_its_files(
+    tmp_path: Path, header: str, drawn: str
+) -> None:
+    rows = [
+        f"{n},{n % 2},{split},masks/{split}_{n}.png" for split in ("train", "val") for n in MIXED
+    ]
+    places = ("train/*.jpg", "val/*.jpg", "masks/train_*.png", "masks/val_*.png")
+    data = made(tmp_path, f"{header},label,split,{drawn}", rows, *places)
+    try:
+        found = inspect_data(data)
+    except DataError as error:
+        assert "which name other files" in str(error)
+    else:
+        assert targets(found) == {f"{s}/{n}.jpg": n % 2 for s in ("train", "val") for n in MIXED}
+        assert header == "image_id" and drawn.startswith("mask")
+
+
+@pytest.mark.parametrize("header", ["id", "uid", "sample"])
+def test_an_index_gives_way_to_numbers_under_a_word_for_names(tmp_path: Path, header: str) -> None:
+    rows = [f"{i},{n},{n % 2}" for i, n in zip(SHUFFLED, MIXED, strict=True)]
+    data = made(tmp_path / "d", f",{header},label", rows, "images/*.jpg")
+    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+    # Not to numbers of which nothing says what they are.
+    data = made(tmp_path / "odd", ",where,label", rows, "images/*.jpg")
+    with pytest.raises(DataError, match="in the column '' or 'where'"):
+        inspect_data(data)
+
+
+def test_a_known_header_comes_before_ids_of_something_else(tmp_path: Path) -> None:
+    rows = [f"{n}.jpg,{i},{n % 2}" for i, n in zip(SHUFFLED, MIXED, strict=True)]
+    data = made(tmp_path, "file_name,video_id,label", rows, "images/*.jpg")
+    assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in MIXED}

@@ -1,7 +1,7 @@
 """Which column of a table is which: by usual names, or by those that a person gives."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from workbench.data.delimited import SEPARATORS, Delimited, quoted, shown_cell
@@ -31,6 +31,9 @@ OTHER_NAMES = (
     "img",
     "audio",
 )
+INDEX = ("", "index", "unnamed:_0", "__index_level_0__")
+"""What the index of a table is called, as pandas writes it: numbers of the rows, or names."""
+
 OTHER_TARGETS = ("label", "labels", "class", "is_fake", "is_deepfake", "y_true")
 """Columns in which a 1 that means real would be strange; of others, `columns` has to say."""
 
@@ -41,8 +44,8 @@ _WORDS = frozenset(
 )
 """Words in the headers of columns that name files."""
 
-_OTHER_WORDS = frozenset({"id", "uid", "key", "frame", "face", "crop", "sample"})
-"""Those that may as well head the number of a row or of a frame, if they stand alone."""
+_OTHER_WORDS = frozenset({"id", "uid", "key", "sample"})
+"""Those that may as well head the number of a row, if they stand alone."""
 
 _WORDS_OF_OTHERS = frozenset(
     {"speaker", "subject", "person", "actor", "identity", "user", "class", "label", "target"}
@@ -109,6 +112,39 @@ def find_column(
     )
 
 
+def find_names(table: Delimited, columns: Columns) -> int | None:
+    """Return where a table beside those of the labels names files: as these do, if it has that.
+
+    What has names there may number the rows here, as an index of pandas: a column that has names
+    under a usual header, or the only one with words for names, comes before plain numbers.
+
+    Raises:
+        DataError: several would do.
+    """
+    header, rows = [cell.strip() for cell in table.rows[0]], table.rows[1:]
+    usual = (*NAME_COLUMNS, *OTHER_NAMES)
+    named = columns.name if columns.name in header else None
+    at = find_column(table, named, NAME_COLUMNS, OTHER_NAMES, "name")
+    if at is None or fold(header[at]) in usual or not has_numbers(cells_of(rows, at)):
+        return at
+    others = []
+    for other, cell in enumerate(header):
+        numbers = has_numbers(cells_of(rows, other))
+        # Numbers may be the names, if they are no index.
+        is_free = fold(header[at]) in INDEX or not numbers
+        is_free = is_free and other != at and cell != columns.score
+        if is_free and names_files(cell, may_be_number=numbers):
+            others.append(other)
+    if any(fold(header[other]) in usual for other in others):
+        return find_column(table, None, NAME_COLUMNS, OTHER_NAMES, "name")
+    return others[0] if len(others) == 1 else at
+
+
+def has_numbers(cells: Iterable[str]) -> bool:
+    """Return whether all that is in cells is plain numbers."""
+    return all(cell.strip().isdecimal() for cell in cells if cell.strip())
+
+
 def lacks_one_of(table: Delimited, known: Sequence[str], what: str) -> str:
     """Return the sentence for a table in which none, or more than one, of `known` is found."""
     return (
@@ -172,16 +208,10 @@ def names_files(header: str, *, may_be_number: bool) -> bool:
     A word such as `id` alone is one unless it `may_be_number`.
     """
     words = _words(header)
-    return (
-        bool(words)
-        and words <= _WORDS | _OTHER_WORDS
-        and not (may_be_number and words <= _OTHER_WORDS)
-    )
-
-
-def sounds_like_names(header: str) -> bool:
-    """Return whether a header has a word for names or files, as `id` and `path_of_crop` do."""
-    return not _WORDS.isdisjoint(_words(header)) and not names_others(header)
+    if fold(header) in (*NAME_COLUMNS, *OTHER_NAMES):
+        return True
+    is_number = may_be_number and words <= _OTHER_WORDS
+    return bool(words) and words <= _WORDS | _OTHER_WORDS and not is_number
 
 
 def names_others(header: str) -> bool:

@@ -7,9 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.console import say
+from workbench.data.any_table import read_any_table
 from workbench.data.class_folders import read_class_folders, tests_of_class_folders, unused_told
+from workbench.data.columns import find_names
 from workbench.data.delimited import shown_cell
 from workbench.data.file_rows import SplitFiles, described_by, rows_of
+from workbench.data.guessed_columns import header_of
 from workbench.data.label_table import read_label_table
 from workbench.data.labels import (
     Template,
@@ -32,6 +35,7 @@ from workbench.data.unlabelled import (
     split_of_template,
 )
 from workbench.errors import DataError
+from workbench.gate import is_inside
 from workbench.tables import counted
 
 
@@ -96,6 +100,7 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
     """
     if not folder.is_dir():
         raise DataError(f"The labelled folder {folder} does not exist. Name one that does.")
+    layout = _with_own_names(folder, layout)
     if layout.kind != "label-files":
         labelled, predicted = _of_one_kind(folder, layout, described_by(folder, layout))
         if predicted:
@@ -117,6 +122,24 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
     labelled = [split_with_labels(split, folder, layout, described) for split in there]
     _tell_unused(folder, layout, labelled)
     return labelled
+
+
+def _with_own_names(folder: Path, layout: Layout) -> Layout:
+    """Return the layout of another folder than the data: a table of it may have an index, too.
+
+    Names are then in another column, see `find_names`, which is that of its first table.
+    """
+    places = layout.table if layout.kind == "table" else layout.train_labels + layout.val_labels
+    paths = (folder / name for name in places)
+    path = next((path for path in paths if path.is_file() and is_inside(path, folder)), None)
+    if layout.kind == "class-folders" or layout.columns.name is None or path is None:
+        return layout
+    table = read_any_table(path)
+    header = header_of(table)
+    if layout.columns.name not in header or (at := find_names(table, layout.columns)) is None:
+        return layout
+    columns = layout.columns.model_copy(update={"name": header[at]})
+    return layout.model_copy(update={"columns": columns})
 
 
 def _tell_unused(folder: Path, layout: Layout, splits: Sequence[SplitFiles]) -> None:

@@ -25,9 +25,9 @@ from workbench.data.columns import (
     check_names,
     check_rows,
     find_column,
+    find_names,
     fold,
     lacks_one_of,
-    sounds_like_names,
     understood_as,
 )
 from workbench.data.delimited import Delimited, read_delimited, shown_cell
@@ -162,13 +162,7 @@ def read_template(
     columns = columns or Columns()
     table = read_delimited(path)
     header = [cell.strip() for cell in table.rows[0]]
-    # The label files may call it otherwise.
-    named = columns.name if columns.name in header else None
-    if named == "":  # an index, if that of the labels has their names, too
-        sounding = [cell for cell in header if sounds_like_names(cell) and cell != columns.score]
-        is_usual = find_column(table, None, NAME_COLUMNS, OTHER_NAMES, "name") is not None
-        named = None if is_usual else sounding[0] if len(sounding) == 1 else named
-    name_at = find_column(table, named, NAME_COLUMNS, OTHER_NAMES, "name")
+    name_at = find_names(table, columns)
     score_at = find_column(table, columns.score, SCORE_COLUMNS, OTHER_SCORES, "score")
     for at, known, what in ((name_at, NAME_COLUMNS, "name"), (score_at, SCORE_COLUMNS, "score")):
         if at is None:

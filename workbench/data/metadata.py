@@ -13,13 +13,13 @@ import pandas as pd
 
 from workbench.data.columns import (
     NAME_COLUMNS,
-    OTHER_NAMES,
     Columns,
     and_more,
     cells_of,
     check_names,
     check_rows,
     find_column,
+    find_names,
     fold,
     lacks_one_of,
 )
@@ -209,10 +209,7 @@ def read_metadata(path: Path, metadata: Metadata, columns: Columns) -> MetadataT
     cells = metadata_cells(table, metadata)
     if not cells:
         return None
-    header = [cell.strip() for cell in table.rows[0]]
-    # The label files may call it otherwise.
-    named = columns.name if columns.name in header else None
-    name_at = find_column(table, named, NAME_COLUMNS, OTHER_NAMES, "name")
+    name_at = find_names(table, columns)
     if name_at is None:
         raise DataError(lacks_one_of(table, NAME_COLUMNS, "name"))
     check_rows(table)

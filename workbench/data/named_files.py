@@ -6,10 +6,12 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from workbench.data.columns import (
+    INDEX,
     NAME_COLUMNS,
     OTHER_NAMES,
     cells_of,
     fold,
+    has_numbers,
     names_files,
     names_others,
 )
@@ -22,9 +24,6 @@ from workbench.values import Frozen
 
 LEAST_FOUND = 0.5
 """Share of a table's names that are files, from which on it is one of those files."""
-
-_INDEX = ("", "index", "unnamed:_0", "__index_level_0__")
-"""What the index of a table is called, as pandas writes it: numbers of the rows, or names."""
 
 _LEAST_VALUES = 0.3
 """Values of a column for each row, from which on they may be names: several rows may have one."""
@@ -62,12 +61,16 @@ class _Column:
     @property
     def is_usual(self) -> bool:
         """Whether its header says that it has names of files."""
-        header = self.names.column
-        return _is_usual(header) or names_files(header, may_be_number=self.is_of_numbers)
+        return names_files(self.names.column, may_be_number=self.is_of_numbers)
+
+    @property
+    def may_head_names(self) -> bool:
+        """Whether its header has words for names, which may head numbers of rows, too."""
+        return names_files(self.names.column, may_be_number=False)
 
     @property
     def is_index(self) -> bool:
-        return fold(self.names.column) in _INDEX
+        return fold(self.names.column) in INDEX
 
     @property
     def is_of_others(self) -> bool:
@@ -77,7 +80,7 @@ class _Column:
     @cached_property
     def is_of_numbers(self) -> bool:
         """Whether its names are plain numbers, which files may have by chance."""
-        return all(cell.strip().isdecimal() for cell in self.cells if cell.strip())
+        return has_numbers(self.cells)
 
     @cached_property
     def is_varied(self) -> bool:
@@ -87,16 +90,17 @@ class _Column:
         return len({*names}) >= _LEAST_VALUES * num and len(names) >= _MOST_ROWS * num
 
     @property
-    def is_of_elsewhere(self) -> bool:
-        """Whether it has names of media that are not there but for their folders and endings."""
-        names = [PurePosixPath(plain_name(cell)) for cell in self.cells if cell.strip()]
-        num_media = sum(kind_by_ending(name.name) is not None for name in names)
-        here = {stem.rpartition("/")[2] for stem in self.stems}
-        return 2 * num_media >= len(names) and any(name.stem in here for name in names)
-
-    @property
     def prefix(self) -> str:
         return "" if self.names.media == "." else f"{self.names.media}/"
+
+    def is_of_elsewhere(self, taken: "_Column") -> bool:
+        """Whether it names media by other folders and endings, and not those that are taken."""
+        names = [PurePosixPath(plain_name(cell)) for cell in self.cells]
+        num_media = sum(kind_by_ending(name.name) is not None for name in names)
+        here = {stem.rpartition("/")[2] for stem in self.stems}
+        stems = [file.rpartition("/")[2] for file in taken.files]
+        others = (n.stem for n, stem in zip(names, stems, strict=True) if stem and n.stem != stem)
+        return 2 * num_media >= len(names) and not here.isdisjoint(others)
 
     @cached_property
     def length(self) -> int:
@@ -130,9 +134,9 @@ def names_in(
         # Folders of test often have files that are called as those of others are.
         apart = [c for c in found if c.names.media in prefer or not _is_of_test(c.names.media)]
         meant = _meant(apart or found)
-        if named is None and meant.is_of_numbers and not meant.is_usual:
-            # Another column may name the files by paths of elsewhere.
-            elsewhere = (c for c in columns if c not in found and c.is_of_elsewhere)
+        if named is None and meant.is_of_numbers and not _is_usual(meant.names.column):
+            # Another column may name other files, by paths of elsewhere.
+            elsewhere = (c for c in columns if c not in found and c.is_of_elsewhere(meant))
             meant = _against(meant, next(elsewhere, None))
         return meant.names
     if named is not None or usual:
@@ -194,21 +198,24 @@ def _column(
 def _meant(found: Sequence[_Column]) -> _Column:
     """Return which of several columns names the files of the rows, with a rival if it is in doubt.
 
-    Names under a usual header count first. Otherwise all columns that may name the files have to
-    name the same ones. Plain numbers name files by chance where these are called by numbers: those
-    under no usual header never come before names.
+    Names under a usual header count first, and those under one with words for names alone next.
+    Otherwise all columns that may name the files have to name the same ones. Plain numbers name
+    files by chance where these are called by numbers: they never come before names.
     """
     varied = [column for column in found if column.is_varied] or found
     usual = [column for column in varied if column.is_usual]
     own = [column for column in found if column in varied or column.is_usual]
     own = [column for column in own if not column.is_of_others]
     sure = [column for column in own if not column.is_of_numbers]
-    if both := [column for column in usual if column in sure]:
-        return _agreed(both)
+    if known := [c for c in usual if c in sure and _is_usual(c.names.column)]:
+        return _agreed(known)
     if usual:
-        return _agreed([*usual, *sure])
+        has_sure = any(column in sure for column in usual)
+        return _agreed(usual if has_sure else usual + sure)
+    if any(column in sure or column.may_head_names for column in own):
+        own = [column for column in own if column in sure or not column.is_index]
     if sure:
-        return _agreed([column for column in own if column in sure or not column.is_index])
+        return _agreed(own)
     return _agreed(own + [column for column in varied if not column.is_of_numbers] or varied)
 
 
