@@ -160,7 +160,11 @@ def test_the_bundles_own_code_runs_and_leaves_the_bundle_as_it_was(
     # Code that differs from this checkout, with its new hash in the manifest: only the bundle's own
     # could name the column so.
     api = own_bundle / "code/workbench/submission/api.py"
-    api.write_text(api.read_text().replace("[columns, *rows]", '[(columns[0], "own"), *rows]'))
+    api.write_text(
+        api.read_text().replace(
+            "named_sheet(read_columns(bundle)", 'named_sheet(("video_name", "own")'
+        )
+    )
     manifest = json.loads((own_bundle / "manifest.json").read_text())
     record = {"sha256": hash_file(api), "size_bytes": api.stat().st_size}
     manifest["files"]["code/workbench/submission/api.py"] = record
