@@ -16,6 +16,7 @@ from workbench.searching.start import SearchOutcome
 from workbench.study.since_begun import (
     sentence_on_changed_experiment,
     sentence_on_changed_tables,
+    sentence_on_changed_template,
     told_since_begun,
 )
 
@@ -156,6 +157,67 @@ def test_what_an_experiment_file_says_otherwise_is_told(
         assert f"is not what the study {folder.name} was begun with (" in said
     file.unlink()
     assert told_since_begun(folder) == ""
+
+
+def with_a_header(data: Path) -> None:
+    file = data / LABELS[2]
+    file.write_bytes(file.read_bytes().replace(b"y_pred", b"score", 1))
+
+
+def of_another_machine(data: Path) -> None:
+    file = data / LABELS[2]
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (with_a_header, "another header"),
+        (lambda data: write_rows(data, LABELS[2], rows_of(data, LABELS[2])[::-1]), "order of rows"),
+        (
+            lambda data: write_rows(data, LABELS[2], rows_of(data, LABELS[2]).assign(id="new")),
+            "(other cells in 8 rows, e.g. of 'test0.png')",
+        ),
+        (
+            lambda data: write_rows(data, LABELS[2], rows_of(data, LABELS[2]).assign(more="new")),
+            "(another header)",
+        ),
+        (of_another_machine, "written otherwise: encoding, separator, quotes or line ends"),
+        (ask_of_one_less, "other names"),
+        (lambda data: write_rows(data, LABELS[2], rows_of(data, LABELS[2]).assign(y_pred=0.7)), ""),
+    ],
+)
+def test_another_template_is_told_and_a_search_takes_it(
+    own: Bench, change: Callable[[Path], None], told: str
+) -> None:
+    write_rows(own.data, LABELS[2], rows_of(own.data, LABELS[2]).assign(id="old"))
+    inline, experiment = InlineTrials(), own.experiment()
+    inline.reset(lambda recipe, number: 0.6)
+    folder = own.search(experiment, 1, make_runner=inline.make_runner).folder
+    assert told_since_begun(folder) == ""
+    change(own.data)
+    said = sentence_on_changed_template(folder)
+    assert told in said and bool(said) == bool(told)
+    way = "`workbench search` with the same options takes the new one."
+    whole = told_since_begun(folder)
+    assert said in whole
+    if told == "other names":  # of which a search is refused
+        assert way not in whole and "start another study" in whole
+        return
+    assert (way in whole) == bool(told)
+    own.search(experiment, 1, make_runner=inline.make_runner)
+    assert folder.template.read_bytes() == (own.data / LABELS[2]).read_bytes()
+    assert told_since_begun(folder) == ""
+
+
+def test_a_template_that_is_no_table_or_was_made_is_not_told(own: Bench) -> None:
+    folder = searched(own).folder
+    (own.data / LABELS[2]).write_text("")
+    assert sentence_on_changed_template(folder) == ""
+    (own.data / LABELS[2]).unlink()
+    assert sentence_on_changed_template(folder) == ""
+    made = searched(own, data={"template": []}).folder
+    assert sentence_on_changed_template(made) == ""
 
 
 def test_who_trains_again_is_told(

@@ -150,8 +150,14 @@ def test_rows_are_named_by_file_and_by_path_where_names_repeat(
     shutil.copy(clip, same)
     other = study.data / "testset" / "t1.mp4"
     out = tmp_path / "out.csv"
-    out.write_text("video_name,y_pred\nearlier.mp4,0.25\n")
-    assert main(bundle.path, [str(clip), str(other), str(same), "--out", str(out)]) == 0
+    arguments = [str(clip), str(other), str(same), "--out", str(out)]
+    out.write_text("video_name,y_pred\nearlier.mp4,0.12345678901\n")
+    assert main(bundle.path, arguments) == 1  # of other files
+    assert "exists and holds no predictions of the same files" in capsys.readouterr().err
+    out.unlink()
+    assert main(bundle.path, arguments) == 0
+    assert "held earlier" not in capsys.readouterr().err
+    assert main(bundle.path, arguments) == 0
     assert f"{out} held earlier predictions: they were replaced." in capsys.readouterr().err
     scores = pd.read_csv(out)
     assert scores.columns.tolist() == ["video_name", "y_pred"]

@@ -414,6 +414,24 @@ def test_test_files_that_were_changed_since_are_told(
     assert made.changed in describe_bundle(made)
 
 
+def test_another_template_in_the_data_folder_is_told(
+    study: TrainedStudy, own_study: StudyFolder, tmp_path: Path
+) -> None:
+    data = shutil.copytree(study.data, tmp_path / "data", copy_function=shutil.copy2)
+    info = StudyInfo(
+        name="made", id="0", experiment="", data=str(data), fingerprint="", seed=0, created=""
+    )
+    own_study.write_info(info)
+    template = data / "prediction.txt.csv"
+    template.write_bytes(own_study.template.read_bytes())
+    assert export(own_study, tmp_path / "same", allow_missing=True).changed == ""
+    header, *rows = template.read_text().splitlines(keepends=True)
+    template.write_text("".join([header, *reversed(rows)]))
+    made = export(own_study, tmp_path / "out", allow_missing=True)
+    assert f"The template {template} is not the one that the study" in made.changed
+    assert "(another order of rows); the study's is filled in." in describe_bundle(made)
+
+
 def test_every_neutral_file_is_listed_with_its_reason(study: TrainedStudy, bundle: Bundle) -> None:
     files = {file.name: file for file in read_scored_files(bundle.path)}
     assert list(files) == [

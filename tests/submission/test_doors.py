@@ -31,11 +31,12 @@ def doors(
     info = {"name": "made", "id": "0", "experiment": "e.yaml", "data": "", "fingerprint": ""}
     about = StudyInfo.model_validate({**info, "seed": 0, "created": "2026-01-01"})
     write_text(own_study.info_file, about.model_dump_json())
-    columns = ("video_name", "y_pred")
     experiment = fitted(of_classes(tmp_path / "of", "real", "fake"), LAPTOP)
     return {
         "export": lambda out: export(own_study, out, allow_missing=True),
-        "predict": lambda out: check_out(out, inputs=[], bundle=bundle.path, columns=columns),
+        "predict": lambda out: check_out(
+            out, inputs=[], bundle=bundle.path, is_earlier=lambda _: False
+        ),
         "verify": lambda out: report_folder(bundle.path, out),
         "retrain": lambda out: retrain(bundle.path, study.data, out, How(store=tmp_path)),
         "study-export": lambda out: export_study(own_study, tmp_path / "mlruns", out),

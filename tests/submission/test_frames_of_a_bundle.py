@@ -84,8 +84,14 @@ def test_nothing_but_earlier_scores_of_frames_is_written_over(
         with pytest.raises(DataError, match=said):
             wb.frame_scores(own_bundle, clip, out=out)
         assert out.read_bytes() == before
-    (frames := tmp_path / "frames.csv").write_text("name,second,score\nt9.mp4,0.1,0.25\n")
+    frames = tmp_path / "frames.csv"
+    for rows in ("t9.mp4,0.1,0.12345678901\n", "t0.mp4,0.1,0.25\n", "t0.mp4,0.1\n", '"t0'):
+        frames.write_text("name,second,score\n" + rows)
+        with pytest.raises(DataError, match="holds no predictions of the same files"):
+            wb.frame_scores(own_bundle, clip, out=frames)
+    frames.unlink()
     clip = clip.rename(tmp_path / "=a\r\udcff.mp4")
+    wb.frame_scores(own_bundle, clip, out=frames)
     found = wb.frame_scores(own_bundle, clip, out=frames)
     assert set(found["name"]) == {"./=a\r\\udcff.mp4"}  # as `predict` has it
     pd.testing.assert_frame_equal(pd.read_csv(frames), found)

@@ -1,33 +1,35 @@
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from workbench.errors import DataError
 from workbench.submission.paths import check_files, check_out
+from workbench.submission.predictions import fill, is_filled, named_sheet, read_sheet
 
-COLUMNS = ("video_name", "y_pred")
+SHEET = named_sheet(("video_name", "y_pred"), [Path("a.mp4"), Path("b, c.mp4")])
+A, B = "0.1234567890123", "1e-05"
+"""Scores as they are written; a model's has many digits but where it is sure."""
+
+
+def is_earlier(data: bytes) -> bool:
+    return is_filled(SHEET, data)
 
 
 def check(out: Path, *inputs: Path, bundle: Path | None = None) -> None:
-    check_out(out, inputs=inputs, bundle=bundle or out.parents[1] / "bundle", columns=COLUMNS)
+    bundle = bundle or out.parents[1] / "bundle"
+    check_out(out, inputs=inputs, bundle=bundle, is_earlier=is_earlier)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "video_name,y_pred\na.mp4,0.25\nb.mp4,1.0\n",
-        '\ufeffid,y_pred,video_name\r\n7,1e-05,"a, b.mp4"\r\n\r\n',
-        "video_name,y_pred\n",
-    ],
-)
-def test_predictions_are_written_anew(tmp_path: Path, text: str) -> None:
+def test_what_the_same_command_wrote_is_written_anew(tmp_path: Path) -> None:
     out = tmp_path / "here" / "out.csv"
     out.parent.mkdir()
     check(out)
-    out.write_text(text)
-    check(out)
+    for scores in ((float(A), float(B)), (0.1 + 0.2, 1.0)):
+        out.write_bytes(fill(SHEET, dict(zip(SHEET.names, scores, strict=True))))
+        check(out)
 
 
 @pytest.mark.parametrize(
@@ -35,21 +37,35 @@ def test_predictions_are_written_anew(tmp_path: Path, text: str) -> None:
     [
         b"\x00\x00\x00\x18ftypmp42",
         b"",
-        b"video_name,target\na.mp4,1\n",
-        b"video_name,y_pred\na.mp4,\n",
-        b"video_name,y_pred\na.mp4,7\n",
-        b"video_name,y_pred\na.mp4,nan\n",
-        b"video_name,y_pred\na.mp4\n",
-        b"video_name,y_pred,y_pred\na.mp4,0,0\n",
-        b"video_name,y_pred\na.mp4,0.5\nb.mp4,0.5\n",  # a template
-        b"video_name,target,y_pred\na.mp4,1,0.25\n",  # labels beside scores
-        b"video_name,y_pred\na.mp4,0\n",
-        b"video_name,y_pred,speaker\na.mp4,0,s1\nb.mp4,1,s2\n",
+        *(
+            text.replace("A", A).replace("B", B).encode()
+            for text in (
+                "video_name,y_pred\n",
+                'video_name,y_pred\na.mp4,0.1\n"b, c.mp4",0.25\n',  # a sample, or a person's
+                'video_name,y_pred\na.mp4,0.5\n"b, c.mp4",0.5\n',
+                'video_name,y_pred\na.mp4,0.0\n"b, c.mp4",1.0\n',
+                'video_name,y_pred\na.mp4,0\n"b, c.mp4",A\n',
+                'video_name,y_pred\na.mp4,A0\n"b, c.mp4",B\n',
+                'video_name,y_pred\na.mp4,A\n"b, c.mp4",\n',
+                'video_name,y_pred\na.mp4,A\n"b, c.mp4",7.0\n',
+                'video_name,y_pred\na.mp4,A\n"b, c.mp4",-A\n',
+                'video_name,y_pred\na.mp4,A\n"b, c.mp4",nan\n',
+                'video_name,y_pred\na.mp4,A\n"b, c.mp4",one\n',
+                "video_name,y_pred\na.mp4,A\nother.mp4,B\n",
+                "video_name,y_pred\na.mp4,A\n",
+                'video_name,y_pred\n"b, c.mp4",B\na.mp4,A\n',
+                'video_name,y_pred\na.mp4,A\n"b, c.mp4",B\nmore.mp4,A\n',
+                'video_name,y_pred,note\na.mp4,A,mine\n"b, c.mp4",B,mine\n',
+                'id,score\na.mp4,A\n"b, c.mp4",B\n',
+                'video_name,y_pred\r\na.mp4,A\r\n"b, c.mp4",B\r\n',
+                '\ufeffvideo_name,y_pred\na.mp4,A\n"b, c.mp4",B\n',
+            )
+        ),
         b"video_name,y_pred\n\xff.mp4,0.5\n",
         b"video_name,y_pred\n" + b"x" * 200_000 + b",0.5\n",
     ],
 )
-def test_what_is_no_table_of_predictions_is_kept(tmp_path: Path, content: bytes) -> None:
+def test_what_the_same_command_would_not_write_is_kept(tmp_path: Path, content: bytes) -> None:
     out = tmp_path / "here" / "out.csv"
     out.parent.mkdir()
     out.write_bytes(content)
@@ -57,12 +73,27 @@ def test_what_is_no_table_of_predictions_is_kept(tmp_path: Path, content: bytes)
         check(out)
 
 
+def test_a_template_filled_in_is_told_by_all_that_is_not_a_score(tmp_path: Path) -> None:
+    template = tmp_path / "template.csv"
+    text = '\ufeffid;y_pred;video_name\r\n7;"";"a; b.mp4"\r\n\r\n8;x;c.mp4'
+    template.write_bytes(text.encode())
+    sheet = read_sheet(template, name_column="video_name", score_column="y_pred")
+    filled = fill(sheet, {"a; b.mp4": float(A), "c.mp4": 1.0})
+    assert is_filled(sheet, filled)
+    for old, new in (("7", "9"), ("c.mp4", "d.mp4"), ("\r\n\r\n", "\r\n"), ("\ufeff", "")):
+        assert not is_filled(sheet, filled.replace(old.encode(), new.encode(), 1))
+    assert not is_filled(sheet, template.read_bytes())
+    utf_16 = replace(sheet, mark=b"\xff\xfe", codec="utf-16-le")
+    assert is_filled(utf_16, fill(utf_16, {"a; b.mp4": float(A), "c.mp4": 1.0}))
+    assert not is_filled(utf_16, b"\xff\xfe\x00")
+
+
 def test_a_folder_a_pipe_and_a_device_are_kept(tmp_path: Path) -> None:
     (tmp_path / "here" / "folder").mkdir(parents=True)
     os.mkfifo(tmp_path / "here" / "pipe")
     for out in (tmp_path / "here" / "folder", tmp_path / "here" / "pipe", Path("/dev/null")):
         with pytest.raises(DataError, match="exists and holds no predictions"):
-            check_out(out, inputs=(), bundle=tmp_path / "bundle", columns=COLUMNS)
+            check_out(out, inputs=(), bundle=tmp_path / "bundle", is_earlier=is_earlier)
 
 
 def spellings(path: Path) -> Sequence[Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import workbench as wb
 from tests.submission.made_study import TrainedStudy
 from workbench.errors import BundleError, DataError
 from workbench.files import hash_file
@@ -160,7 +161,11 @@ def test_the_bundles_own_code_runs_and_leaves_the_bundle_as_it_was(
     # Code that differs from this checkout, with its new hash in the manifest: only the bundle's own
     # could name the column so.
     api = own_bundle / "code/workbench/submission/api.py"
-    api.write_text(api.read_text().replace("[columns, *rows]", '[(columns[0], "own"), *rows]'))
+    api.write_text(
+        api.read_text().replace(
+            "named_sheet(read_columns(bundle)", 'named_sheet(("video_name", "own")'
+        )
+    )
     manifest = json.loads((own_bundle / "manifest.json").read_text())
     record = {"sha256": hash_file(api), "size_bytes": api.stat().st_size}
     manifest["files"]["code/workbench/submission/api.py"] = record
@@ -267,3 +272,21 @@ def test_a_failed_run_is_an_error(
         run_predict(own_bundle, [tmp_path / "clip.mp4"], tmp_path / "out.csv", "gpu")
     assert "'gpu' is no torch device" in capfd.readouterr().err
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_folder_is_predicted_twice_and_a_table_of_a_person_is_kept(
+    bundle: Bundle, study: TrainedStudy, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (clips := tmp_path / "clips").mkdir()
+    for name in ("t0.mp4", "t1.mp4"):
+        shutil.copy(study.data / "testset" / name, clips)
+    out = tmp_path / "out.csv"
+    first = wb.predict(bundle.path, clips, out=out)
+    again = wb.predict(bundle.path, clips, out=out)
+    pd.testing.assert_frame_equal(first, again)
+    assert f"{out} held earlier predictions: they were replaced." in capfd.readouterr().err
+    first.assign(y_pred=[0.1, 0.25]).to_csv(out, index=False)
+    for files in (clips, sorted(clips.iterdir())):
+        with pytest.raises(DataError, match="exists and holds no predictions of the same files"):
+            wb.predict(bundle.path, files, out=out)
+    assert out.read_text() == "video_name,y_pred\nt0.mp4,0.1\nt1.mp4,0.25\n"

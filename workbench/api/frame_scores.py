@@ -1,7 +1,10 @@
 """The frames of media files scored by a bundle."""
 
+import csv
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +25,7 @@ from workbench.submission.api import Predictor
 from workbench.submission.contents import Contents
 from workbench.submission.paths import check_files, check_out
 from workbench.submission.places import CODE
+from workbench.submission.predictions import are_written
 from workbench.submission.verify import check_bundle
 
 _COLUMNS = ("name", "second", "score")
@@ -73,8 +77,10 @@ def frame_scores(
         times = Counter(path.name for path in set(paths))
         names = [path.name if times[path.name] == 1 else str(path) for path in paths]
     check_files(paths)
+    cells = [*map(file_cell, names)]
     if out is not None:
-        check_out(Path(out), inputs=paths, bundle=Path(bundle), columns=_COLUMNS)
+        is_earlier = partial(_is_earlier, cells=cells)
+        check_out(Path(out), inputs=paths, bundle=Path(bundle), is_earlier=is_earlier)
     rows = []
     with Predictor(Path(bundle), device, num_decoders=0) as predictor:
         spec = predictor.spec
@@ -84,7 +90,7 @@ def frame_scores(
                 f"({', '.join(spec.views)}). Score whole files by `workbench predict`."
             )
         scored = score_frames(spec, predictor.model, paths, device=predictor.device)
-        each = zip(map(file_cell, names), paths, scored, strict=True)
+        each = zip(cells, paths, scored, strict=True)
         for name, path, found in track(each, "frames", unit="file", total=len(paths)):
             if isinstance(found, MediaError):
                 say(f"{path}: {found}; its frames have no scores.")
@@ -96,6 +102,22 @@ def frame_scores(
     if out is not None:
         write_text(Path(out), csv_table([_COLUMNS, *([*map(str, row)] for row in rows)]))
     return table
+
+
+def _is_earlier(data: bytes, *, cells: Collection[str]) -> bool:
+    """Say whether `data` are scores of frames of the files `cells`, as they are written here."""
+    try:
+        rows = [*csv.reader(StringIO(data.decode(), newline=""))]
+    except (UnicodeDecodeError, csv.Error):
+        return False
+    if csv_table(rows).encode() != data or not rows or {*map(len, rows)} != {len(_COLUMNS)}:
+        return False
+    header, *others = rows
+    return (
+        tuple(header) == _COLUMNS
+        and {name for name, _, _ in others} <= {*cells}
+        and are_written([score for _, _, score in others])
+    )
 
 
 def _require_own_backbones(bundle: Path, contents: Contents) -> None:

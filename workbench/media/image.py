@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from pydantic import Field
 
 from workbench.errors import MediaError
 from workbench.media.declared import Modality
+from workbench.media.jpeg2000 import with_upper_bits
 from workbench.media.source import (
     MAX_PIXELS,
     check_file,
@@ -133,6 +135,8 @@ def _upright(image: Pillow.Image) -> Picture:
     if isinstance(key, int) and isinstance(image, PngImageFile) and image.tile:
         # Pillow leaves the transparent grey as it is stored: no pixel would have it.
         image.info["transparency"] = key * _STEPS.get(str(image.tile[0].args), 1)
+    if isinstance(image, Jpeg2KImageFile):
+        image = with_upper_bits(image, limit_bytes=_MAX_BYTES)
     turned = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") and isinstance(image, TiffImageFile):
         # Pillow heeds neither that 12 bits are fewer than 16 nor, here, that 0 means white.

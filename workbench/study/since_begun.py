@@ -1,19 +1,25 @@
 """What tables and an experiment file say by now, held against what a study was begun with."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 from pydantic import TypeAdapter
 
+from workbench.data.columns import Columns
 from workbench.data.data_files import list_data
 from workbench.data.dataset import read_experiment_tree
+from workbench.data.delimited import quoted, raw_cells, read_delimited
+from workbench.data.labels import read_template
+from workbench.data.layout import first_named
 from workbench.data.manifest import changes
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import CacheError, ConfigError, DamagedFileError, DataError, StudyError
 from workbench.space.experiment import Experiment
 from workbench.study.folder import StudyFolder
+from workbench.tables import counted
 from workbench.validation import shown
 
 _LABELLED = "labelled"
@@ -34,8 +40,11 @@ def told_since_begun(folder: StudyFolder) -> str:
     A search refuses to go on so. What trains again, promotes or exports goes by what the study
     was begun with, and says it.
     """
-    said = sentence_on_changed_experiment(folder), sentence_on_changed_tables(folder)
-    return " ".join(filter(None, said))
+    said = [sentence_on_changed_experiment(folder), sentence_on_changed_tables(folder)]
+    template = sentence_on_changed_template(folder)
+    if template and not any(said):  # else a search refuses to go on
+        template += " `workbench search` with the same options takes the new one."
+    return " ".join(filter(None, [*said, template]))
 
 
 def sentence_on_changed_experiment(folder: StudyFolder) -> str:
@@ -126,3 +135,68 @@ def sentence_on_changed_tables(folder: StudyFolder) -> str:
 
 def _undealt(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(split=table["split"].where(table["split"] == "test", _LABELLED))
+
+
+def sentence_on_changed_template(folder: StudyFolder) -> str:
+    """Return a sentence if the template in the data folder differs from that of a study.
+
+    What stands in the cells of scores does not count. Empty, too, where the program made the
+    template, or where either cannot be read.
+    """
+    try:
+        data, layout = Path(folder.info().data), folder.experiment().data
+        if not layout.template:
+            return ""
+        path = first_named(data, layout, "template")
+        was, now = (_without_scores(one, layout.columns) for one in (folder.template, path))
+    except (DamagedFileError, StudyError, DataError, OSError):
+        return ""  # what needs it says why it cannot have it
+    if not (what := _differing(was, now)):
+        return ""
+    return (
+        f"The template {path} is not the one that the study {folder.name} has kept ({what}); the "
+        "study's is filled in."
+    )
+
+
+@dataclass(frozen=True)
+class _Blank:
+    """A template without what stands in its cells of scores."""
+
+    header: list[str]
+    names: list[str]
+    rows: list[list[str]]
+    text: tuple[bytes, str, list[tuple[list[str], str]]]
+    """As it is written: mark, encoding, and of each row its cells, quotes and all, and its end."""
+
+
+def _without_scores(path: Path, columns: Columns) -> _Blank:
+    template, plain = read_template(path, columns, may_be_empty=True), read_delimited(path)
+    at = [*template.table.columns].index(template.score_column)
+    rows = template.table.drop(columns=template.score_column).to_numpy().tolist()
+    written = []
+    for number, (record, end) in enumerate(plain.records_and_ends()):
+        cells = raw_cells(record, plain.separator)
+        written.append((cells[:at] + cells[at + bool(number) :], end))
+    header, text = [*template.table.columns], (plain.mark, plain.codec, written)
+    return _Blank(header, template.names.tolist(), rows, text)
+
+
+def _differing(was: _Blank, now: _Blank) -> str:
+    """Return in words what differs between two templates; empty if nothing does."""
+    found = []
+    if was.header != now.header:
+        found.append("another header")
+    if sorted(was.names) != sorted(now.names):
+        found.append("other names")
+    elif was.names != now.names:
+        found.append("another order of rows")
+    known = {tuple(row) for row in was.rows}
+    others = [
+        name for name, row in zip(now.names, now.rows, strict=True) if tuple(row) not in known
+    ]
+    if others and not {*found} & {"another header", "other names"}:  # which are other cells, too
+        found.append(f"other cells in {counted(len(others), 'row')}, e.g. of {quoted(others[0])}")
+    if not found and was.text != now.text:
+        found.append("written otherwise: encoding, separator, quotes or line ends")
+    return ", ".join(found)

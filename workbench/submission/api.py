@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +37,7 @@ from workbench.scoring.any_model import read_spec, scores_of
 from workbench.scoring.evaluator import DecodedViews
 from workbench.submission.paths import check_files, check_out
 from workbench.submission.places import MODEL, WEIGHTS, read_columns, read_temperature
-from workbench.submission.predictions import csv_table, file_cell, fill, read_sheet
+from workbench.submission.predictions import fill, is_filled, named_sheet, read_sheet
 
 BATCH_SIZE = 8
 """Files decoded, and samples scored, at once; small, so that any machine has the memory for it."""
@@ -255,22 +255,17 @@ def _of_template(bundle: Path, given: argparse.Namespace) -> bytes:
     for line in found.said:
         say(line)
     files = [media / found.files.get(name, name) for name in names]
-    check_out(given.out, inputs=[template, *files], bundle=bundle, columns=columns)
+    is_earlier = partial(is_filled, sheet)
+    check_out(given.out, inputs=[template, *files], bundle=bundle, is_earlier=is_earlier)
     return fill(sheet, dict(zip(names, _scores(bundle, files, given), strict=True)))
 
 
 def _of_files(bundle: Path, given: argparse.Namespace) -> bytes:
     files = given.files
-    columns = read_columns(bundle)
+    sheet = named_sheet(read_columns(bundle), files)
     check_files(files)
-    check_out(given.out, inputs=files, bundle=bundle, columns=columns)
-    scores = _scores(bundle, files, given)
-    # A template names files within one folder. Where that does not tell two files apart, their
-    # paths do.
-    times = Counter(path.name for path in set(files))
-    names = [path.name if times[path.name] == 1 else str(path) for path in files]
-    rows = [(file_cell(name), repr(value)) for name, value in zip(names, scores, strict=True)]
-    return csv_table([columns, *rows]).encode()
+    check_out(given.out, inputs=files, bundle=bundle, is_earlier=partial(is_filled, sheet))
+    return fill(sheet, dict(zip(sheet.names, _scores(bundle, files, given), strict=True)))
 
 
 def _scores(bundle: Path, files: Sequence[Path], given: argparse.Namespace) -> list[float]:

@@ -1,19 +1,12 @@
 """What `predict` may read and write, looked at before anything is scored."""
 
-import math
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from workbench.data.delimited import read_delimited
+from workbench.data.delimited import table_bytes
 from workbench.errors import DataError
-
-_NO_SCORES = ({0.0, 1.0}, {0.5})
-"""What stands in all rows of a table of labels, and of a template which nobody has filled in."""
-
-_LABELS = {"target", "label", "class", "split"}
-"""Columns of a table of labels: whatever else it holds, no prediction has them."""
 
 
 def check_files(files: Iterable[Path]) -> None:
@@ -35,14 +28,16 @@ def check_files(files: Iterable[Path]) -> None:
             raise DataError(f"{path} cannot be read: permission denied. Name a media file.")
 
 
-def check_out(out: Path, *, inputs: Iterable[Path], bundle: Path, columns: Sequence[str]) -> None:
+def check_out(
+    out: Path, *, inputs: Iterable[Path], bundle: Path, is_earlier: Callable[[bytes], bool]
+) -> None:
     """Raise DataError unless a table of predictions may be written to `out`.
 
     Args:
-        out: Where it is to be written; predictions that are there are written anew.
+        out: Where it is to be written; what the same command wrote there is written anew.
         inputs: Files that are read.
         bundle: The bundle's folder.
-        columns: Those that predictions have: of the name and of the score.
+        is_earlier: Whether a file with these bytes is what the same command wrote before.
     """
     whole = _real(out)
     if whole.is_relative_to(_real(bundle)):
@@ -54,10 +49,10 @@ def check_out(out: Path, *, inputs: Iterable[Path], bundle: Path, columns: Seque
     for path in inputs:
         if _real(path) == whole or (there and _identity(path) == there):
             raise DataError(f"--out {out} is one of the files to read. Name another file.")
-    if there and not _is_predictions(out, columns):
+    if there and not _holds(out, is_earlier):
         raise DataError(
-            f"--out {out} exists and holds no predictions ({', '.join(columns)}). Name another "
-            "file, or remove it."
+            f"--out {out} exists and holds no predictions of the same files, row by row as they "
+            "are written here. Name another file, or remove it."
         )
     check_place(out)
 
@@ -85,21 +80,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _is_predictions(path: Path, columns: Sequence[str]) -> bool:
-    """Say whether `path` is a table in which every row has a score from 0 to 1.
-
-    A template before it is filled in looks alike, and so does a table of labels with the same
-    columns. There may be no second copy of either.
-    """
+def _holds(path: Path, is_earlier: Callable[[bytes], bool]) -> bool:
     try:
-        header, *rows = read_delimited(path).rows
-        names = [cell.strip() for cell in header]
-        if any(names.count(column) != 1 for column in columns) or _LABELS & {*names} - {*columns}:
-            return False
-        at = names.index(columns[-1])
-        scores = [float(row[at]) for row in rows]
-    except (DataError, ValueError, IndexError):
+        return is_earlier(table_bytes(path))
+    except DataError:  # a folder, a pipe, or more than a table may have
         return False
-    if scores and any(numbers.issuperset(scores) for numbers in _NO_SCORES):
-        return False
-    return all(math.isfinite(score) and 0 <= score <= 1 for score in scores)

@@ -1,6 +1,8 @@
 """Prediction files: a template's rows, columns and cells as they stand, with scores filled in."""
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,11 @@ from workbench.data.delimited import quoted, raw_cells, read_delimited
 from workbench.data.names import file_cell as file_cell
 from workbench.data.names import leaves_folder
 from workbench.errors import DataError
+
+_SCORE = re.compile(r"[-+.0-9a-z]*")
+
+_MANY_LETTERS = 10
+"""A model's score is longer as it is written here; hardly ever one that a person wrote."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,18 @@ def read_sheet(path: Path, *, name_column: str, score_column: str) -> Prediction
     return PredictionSheet(before + header + gap, rows, names, scores, table.mark, table.codec)
 
 
+def named_sheet(columns: tuple[str, str], files: Sequence[Path]) -> PredictionSheet:
+    """Return a sheet with a row for each of `files`, of which there is no template.
+
+    A template names files within one folder. Where that does not tell two files apart, their paths
+    do.
+    """
+    times = Counter(path.name for path in set(files))
+    names = tuple(file_cell(path.name if times[path.name] == 1 else str(path)) for path in files)
+    rows = tuple((csv_table([[name, ""]])[:-1], "\n") for name in names)
+    return PredictionSheet(csv_table([columns]), rows, names, ("",) * len(rows), b"", "utf-8")
+
+
 def fill(sheet: PredictionSheet, scores: Mapping[str, float]) -> bytes:
     """Return the bytes of `sheet` with the score of each name, written so that no digit is lost.
 
@@ -97,6 +116,41 @@ def fill(sheet: PredictionSheet, scores: Mapping[str, float]) -> bytes:
     for name, (left, right) in zip(sheet.names, sheet.rows, strict=True):
         text += [left, repr(float(scores[name])), right]
     return sheet.mark + "".join(text).encode(sheet.codec)
+
+
+def is_filled(sheet: PredictionSheet, data: bytes) -> bool:
+    """Say whether `data` is what `fill` writes into `sheet`, be it with other scores."""
+    if not data.startswith(sheet.mark):
+        return False
+    try:
+        text = data[len(sheet.mark) :].decode(sheet.codec)
+    except UnicodeDecodeError:
+        return False
+    at, scores = len(sheet.head), []
+    if not text.startswith(sheet.head):
+        return False
+    for left, right in sheet.rows:
+        found = _SCORE.match(text, at + len(left))
+        if not text.startswith(left, at) or not found or not text.startswith(right, found.end()):
+            return False
+        scores.append(found.group())
+        at = found.end() + len(right)
+    return at == len(text) and are_written(scores)
+
+
+def are_written(scores: Sequence[str]) -> bool:
+    """Say whether cells are scores as a model's are written here, at least one with many digits.
+
+    Those of a table of labels, of a sample of a submission and of what a person wrote are not.
+    """
+    try:
+        values = [float(score) for score in scores]
+    except ValueError:
+        return False
+    return all(
+        0 <= value <= 1 and repr(value) == score
+        for value, score in zip(values, scores, strict=True)
+    ) and (not scores or any(len(score) > _MANY_LETTERS for score in scores))
 
 
 def _cut(record: str, separator: str, *, at: int, width: int) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from workbench.files import hash_file
 from workbench.submission.contents import Contents, read_manifest_of_bundle
 from workbench.submission.paths import check_files, check_out
 from workbench.submission.places import MANIFEST, PROGRAM
+from workbench.submission.predictions import is_filled, named_sheet, read_sheet
 
 
 def check_bundle(bundle: Path) -> Contents:
@@ -91,7 +93,11 @@ def run_predict(
     # Here too, since a bundle of an older version looks at none of this.
     check_files(files)
     columns = contents.name_column, contents.score_column
-    check_out(out, inputs=files, bundle=bundle, columns=columns)
+    if template is None:
+        sheet = named_sheet(columns, files)
+    else:
+        sheet = read_sheet(template[0], name_column=columns[0], score_column=columns[1])
+    check_out(out, inputs=files, bundle=bundle, is_earlier=partial(is_filled, sheet))
     say(
         f"{bundle} is whole. It is a program, and runs on this machine with your rights: predict "
         "by bundles whose author you trust."
