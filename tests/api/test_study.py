@@ -199,6 +199,20 @@ def test_a_search_without_a_complete_trial_promotes_nothing(
     assert seen == [("made", 1)]
 
 
+def test_a_pack_that_lacks_members_is_not_promoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = MadeStudy(tmp_path / "experiments")
+    made.add([0, 1], [0.1, 0.9])
+    file = tmp_path / "made.yaml"
+    file.write_text("members: [{}, {}]\n", encoding="utf-8")
+    lacks = "The pack is not promoted, since it lacks member 2."
+    ended = start.SearchOutcome(made.folder, made.folder.experiment(), "It is full.", 1, lacks)
+    monkeypatch.setattr(start, "run_preset", lambda *given, **named: ended)
+    study = wb.train(file, data=tmp_path, root=tmp_path)
+    assert (study.stopped, study.champion) == (f"It is full. {lacks}", None)
+
+
 def test_predictions_keep_names_and_every_digit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,12 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from tests.maintenance.conftest import with_weights
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.cli.main import app
+from workbench.searching.options import RunOptions
+from workbench.searching.start import run_preset
 from workbench.study.folder import StudyFolder
 
 
@@ -66,3 +69,28 @@ def test_a_study_is_listed_cleaned_moved_and_deleted(
     assert StudyFolder(folder.path).info().name == "study0"
     nobody = run("studies", "--delete", "study1", code=1)
     assert "There is no study 'study1'" in nobody.stderr
+
+
+def test_a_known_recipe_that_came_goes_on_by_train(
+    bench: Bench, trials: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = bench.workspace.root
+    monkeypatch.chdir(root)
+    tree = {
+        "views": {"image": {"kind": "image", "image_px": 32}},
+        "backbone": "test_resnet",
+        "pretrained": "none",
+        "image_px": 32,
+        "num_epochs": 1,
+        "batch_size": 8,
+        "optimizer": {"kind": "adamw", "lr": 1e-3},
+        "members": [{}, {"dropout": 0.1}],
+    }
+    file = Path("pair.yaml")
+    file.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    options = RunOptions(num_trials=1, data=bench.data, jobs=1, device="cpu")
+    run_preset(file, bench.workspace, options, make_runner=trials.make_runner)
+    run("study-export")
+    run("studies", "--delete", "pair", "--yes")
+    came = run("study-import", "pair.tar").stdout
+    assert came.endswith("Next: workbench train pair.yaml --data DIR\n")

@@ -170,7 +170,8 @@ def train(
         after_trials: Called with the study when it is trained, before it is promoted.
 
     Returns:
-        The study, its trial or its pack promoted.
+        The study, its trial or its pack promoted. Where it was stopped before every member of a
+        pack had ended, nothing is promoted, and `stopped` says which are missing.
 
     Raises:
         ConfigError: an argument or the recipe says what cannot be used.
@@ -286,10 +287,13 @@ def _concluded(
     """Run the search of a study, with its final round, and promote the best; return the study."""
     began = time.monotonic()
     outcome = run()
-    folder, stopped = outcome.folder, outcome.stopped
+    folder = outcome.folder
+    stopped = " ".join(filter(None, (outcome.stopped, outcome.lacks)))
     study = Study(folder, workspace, stopped=stopped, num_new=outcome.num_new)
     if after_trials is not None:
         after_trials(study)
+    if outcome.lacks:
+        return study
     rows, _ = measured_alike(folder, read_scored_trials(folder))
     if not complete_trials(rows):
         if stopped:  # nothing is wrong: what stopped it is said

@@ -197,7 +197,7 @@ def _conclude(run: "Callable[..., Study]", whole: str) -> None:
     with reporting_errors():
         with stoppable("Ended trials are kept; the same command goes on with the rest."):
             study = run(after_trials=trials_told)
-        if study.champion is None:  # it was stopped before a trial was complete
+        if study.champion is None:  # it was stopped before there was one
             raise typer.Exit(1)
         if finalists := study.finalists_table():
             typer.echo(f"\nFinalists:\n{finalists}")

@@ -33,6 +33,7 @@ from workbench.selection.champion import Champion, read_champion, row_of_champio
 from workbench.selection.registration import known_version, register
 from workbench.selection.soup_promotion import register_soup
 from workbench.selection.told_in_mlflow import tell_in_mlflow
+from workbench.space.presets import is_recipe
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.records import read_trials
 from workbench.tables import counted
@@ -67,10 +68,15 @@ class ImportedStudy:
     unregistered: str
     """Why its champion is not registered here, in sentences; empty if it is, or there is none."""
 
+    is_recipe: bool
+    """Whether that file is a known recipe, and no experiment."""
+
     @property
     def next_command(self) -> str:
         """The command that goes on with it, as one types it."""
         study = "" if self.experiment.stem == self.folder.name else f" --study {self.folder.name}"
+        if self.is_recipe:
+            return f"workbench train {self.experiment} --data DIR{study}"
         return f"workbench search {self.experiment} --data DIR --trials N{study}"
 
 
@@ -117,7 +123,10 @@ def import_study(
         experiment, written = _experiment_file(folder, info, workspace)
         unregistered = _register_champion(folder, workspace)
         (folder.path / _IN_PART).unlink()
-    return ImportedStudy(folder, manifest, num_replaced, experiment, written, unregistered)
+        is_known = is_recipe(workspace.root / experiment)
+    return ImportedStudy(
+        folder, manifest, num_replaced, experiment, written, unregistered, is_known
+    )
 
 
 def _is_half_done(folder: StudyFolder, manifest: ArchiveManifest) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from workbench.console import cut_text
 from workbench.errors import ConfigError, StudyError
 from workbench.searching.proposals import Proposals
 from workbench.space.recipe_builder import RecipeBuilder
@@ -58,6 +59,25 @@ class PackMembers:
                 "changed. All its trials are joined as the pack that the file says: undo the "
                 "change, or start another study by --study NAME."
             )
+
+    def told_missing(self, proposals: Proposals) -> str:
+        """Return which members have not ended, as a sentence; empty if all have.
+
+        Nothing is in flight: what has a recipe's uid has ended.
+        """
+        ended = [(draft, uid) for _, draft, uid in proposals.begun() if uid]
+        drafts, uids = [draft for draft, _ in ended], {uid for _, uid in ended}
+        missing = [
+            where.rpartition(", ")[2]
+            for uid, where in self._said_by.items()
+            if uid not in uids and self._drafts[where] not in drafts
+        ]
+        if not missing:
+            return ""
+        return (
+            f"The pack is not promoted, since it lacks {cut_text(', '.join(missing), 300)}: the "
+            "same command goes on with what it lacks."
+        )
 
 
 def _unlike(was: SampledConfig, now: SampledConfig) -> list[str]:

@@ -55,6 +55,12 @@ def open_study(
     return study, storage
 
 
+SCREENED = "screening: "
+"""How what says a draft begins that a screening asks for."""
+
+TAKEN_BACK = "taken back before it began"
+
+
 class Proposals:
     """Proposes what to try, in the study and the storage that `open_study` returns."""
 
@@ -71,12 +77,19 @@ class Proposals:
         given = [
             SampledConfig.model_validate_json(trial.user_attrs[GIVEN])
             for trial in self._study.get_trials(deepcopy=False)
-            if GIVEN in trial.user_attrs
+            if GIVEN in trial.user_attrs and trial.user_attrs.get(HIDDEN) != TAKEN_BACK
         ]
         if draft not in given:
             params = self._space.params_of(draft) or {}
             attrs = {GIVEN: draft.model_dump_json(), START: source}
             self._study.enqueue_trial(params, user_attrs=attrs)
+
+    def take_back_screened(self) -> None:
+        """Have no draft of a screening tried that has not begun."""
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            if trial.user_attrs.get(START, "").startswith(SCREENED):
+                self._storage.set_trial_user_attr(trial._trial_id, HIDDEN, TAKEN_BACK)
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
     def begun(self) -> Iterator[tuple[str, SampledConfig | None, str]]:
         """Yield what says each trial, and each that is to be tried, its draft and its recipe's uid.

@@ -26,7 +26,13 @@ from workbench.scoring.slices import (
 )
 from workbench.screening.probe import Where
 from workbench.screening.probing import screen
-from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
+from workbench.screening.screening import (
+    FILE,
+    describe_screening,
+    first_drafts,
+    narrowed,
+    read_screening,
+)
 from workbench.searching import messages
 from workbench.searching.beside import Beside, sheets_beside
 from workbench.searching.devices import seats_asked
@@ -41,6 +47,7 @@ from workbench.searching.noise import NoiseWatch
 from workbench.searching.options import RunOptions
 from workbench.searching.pack_members import PackMembers
 from workbench.searching.places import require_places
+from workbench.searching.proposals import SCREENED
 from workbench.searching.queue import TrialQueue
 from workbench.searching.recording import StudyRuns, changes_told
 from workbench.searching.runner import MakeRunner
@@ -76,6 +83,9 @@ class SearchOutcome:
 
     num_new: int
     """Trials that ended in this run."""
+
+    lacks: str = ""
+    """Which members of a known pack have not ended, as a sentence; empty if all have."""
 
 
 def run_search(
@@ -168,7 +178,8 @@ class _Run:
             stack.callback(leave_study, self.folder)
             made_by = {**environment_tags(), **code_tags(), "device": self.seats.devices[0]}
             runs = StudyRuns(self.folder, tracking, made_by)
-            space, screened = self._screened(runs)
+            # All members of a pack are said, and no other may be in it.
+            space, screened = (self._as_screened(), {}) if as_one else self._screened(runs)
             builder = self._builder(info)
             members = PackMembers(first, builder, study=self.folder.name) if as_one else None
             runner.prepare(builder.guess(draft) for draft in space.corners())
@@ -210,7 +221,8 @@ class _Run:
             with full_disk_told(folder, *folders_of(tracking)), changes_told(runs, folder):
                 stopped = _search(search, store, {**first, **screened}, sheets, members)
             num_new = store.num_ended() - before
-            return SearchOutcome(self.folder, self.experiment, stopped, num_new)
+            lacks = members.told_missing(store.proposals) if members is not None else ""
+            return SearchOutcome(self.folder, self.experiment, stopped, num_new, lacks)
 
     def _prepared(self) -> tuple[StudyInfo, prepare.Prepared]:
         """Begin the study, or see that it is the same, with its data decoded and looked at."""
@@ -281,6 +293,11 @@ class _Run:
         names = dict.fromkeys(name for names in self.space.view_sets() for name in names)
         return {name: self.experiment.views[name] for name in names}
 
+    def _as_screened(self) -> Space:
+        """Return the space of a pack: where an earlier version screened it, what was kept."""
+        before = read_screening(self.folder.path)
+        return self.space if before is None else narrowed(self.space, before)
+
     def _screened(self, runs: StudyRuns) -> tuple[Space, dict[str, SampledConfig]]:
         """Return the space with the backbones that a screening kept, and what to try of them."""
         if not self.experiment.is_screened(self.space.most_backbones()):
@@ -300,7 +317,7 @@ class _Run:
         runs.tracking.log_files(runs.parent, "screening", [self.folder.path / FILE])
         drawn = narrowed(self.space, screening)
         drafts = first_drafts(drawn, screening)
-        return drawn, {f"screening: {draft.backbone_label}": draft for draft in drafts}
+        return drawn, {f"{SCREENED}{draft.backbone_label}": draft for draft in drafts}
 
     def _builder(self, info: StudyInfo) -> RecipeBuilder:
         """Return what makes the study's recipes."""
@@ -337,6 +354,7 @@ def _search(
             before, now = map(describe_code, other)
             say(f"The study goes on with other code: {now}; its last trial was made by {before}.")
         if members is not None:
+            store.proposals.take_back_screened()  # earlier versions had them tried
             members.require_of(store.proposals)
         for source, draft in first.items():
             store.proposals.start_from(draft, source)
