@@ -8,8 +8,9 @@ import pytest
 from workbench.data.guessed_columns import Answers
 from workbench.data.holdout import read_holdout
 from workbench.data.inspection import Inspection, inspect_data
-from workbench.data.manifest import read_manifest
+from workbench.data.manifest import read_labelled, read_manifest
 from workbench.data.metadata import column_of
+from workbench.data.targets import Classes
 from workbench.errors import DataError
 
 MIXED = [7, 2, 5, 0, 3, 6, 1, 4]
@@ -413,3 +414,67 @@ def test_a_known_header_comes_before_ids_of_something_else(tmp_path: Path) -> No
     rows = [f"{n}.jpg,{i},{n % 2}" for i, n in zip(SHUFFLED, MIXED, strict=True)]
     data = made(tmp_path, "file_name,video_id,label", rows, "images/*.jpg")
     assert targets(inspect_data(data)) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+
+
+@pytest.mark.parametrize("index", ["", "id", "Unnamed: 0"])
+@pytest.mark.parametrize("header", ["filename", "image", "image_id"])
+def test_numbers_of_rows_are_not_taken_for_names_that_are_partly_there(
+    tmp_path: Path, index: str, header: str
+) -> None:
+    # The first rows of a table, and the first of its files: a third of the names is there.
+    rows = [f"{row},{(7 * row + 3) % 25},{row % 2}" for row in range(8)]
+    data = made(tmp_path, f"{index},{header},label", rows, "images/*.jpg")
+    with pytest.raises(DataError, match=f"in the column '{index}' or '{header}'"):
+        inspect_data(data)
+
+
+@pytest.mark.parametrize("header", ["id", "image_id", "key"])
+def test_a_template_and_metadata_may_head_names_by_words_for_them(
+    tmp_path: Path, header: str
+) -> None:
+    for n in range(8):
+        for place in ("real" if n % 2 else "fake", "test"):
+            (tmp_path / place).mkdir(exist_ok=True)
+            (tmp_path / place / f"{place}{n}.jpg").write_text(f"{place} {n}")
+    lines = [f"test{n},0.5" for n in MIXED]
+    (tmp_path / "sample_submission.csv").write_text("\n".join([f"{header},score", *lines]))
+    template = inspect_data(tmp_path).files.template
+    assert (template.name_column, [*template.names]) == (header, [f"test{n}" for n in MIXED])
+
+
+@pytest.mark.parametrize("header", ["", "index"])
+def test_an_index_that_counts_the_rows_gives_way_to_ids(tmp_path: Path, header: str) -> None:
+    rows = [f"{n},{n % 2}" for n in MIXED]
+    data = made(tmp_path, f"{header},label", rows, "images/*.jpg", "test/*.jpg")
+    lines = [f"{row},{n},0.5" for row, n in enumerate(MIXED)]
+    (data / "sample_submission.csv").write_text("\n".join([f"{header},id,score", *lines]))
+    template = inspect_data(data).files.template
+    assert [*template.names] == [str(n) for n in MIXED]
+
+
+def test_labels_of_a_holdout_that_another_column_turns_over_are_refused(tmp_path: Path) -> None:
+    rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
+    layout = inspect_data(made(tmp_path / "d", "filename,label", rows, "images/*.jpg")).layout
+    rows = [f"{n}.jpg,{n % 2},{'real' if n % 2 else 'fake'}" for n in MIXED]
+    held = made(tmp_path / "h", "filename,label,label_str", rows, "images/*.jpg")
+    with pytest.raises(DataError, match="`label` is '1' where `label_str` is 'real'"):
+        read_holdout(held, layout, cache=tmp_path / "cache")
+    with pytest.raises(DataError, match="`label` is '1' where `label_str` is 'real'"):
+        read_labelled(held, layout, cache=tmp_path / "cache")
+    said = layout.model_copy(update={"classes": Classes(fake=("1",), real=("0",))})
+    table = read_holdout(held, said, cache=tmp_path / "cache").table
+    assert list(table["target"]) == [n % 2 for n in MIXED]
+
+
+def test_masks_in_a_folder_of_all_are_passed_over_for_pictures_in_those_of_splits(
+    tmp_path: Path,
+) -> None:
+    every = [(n, split) for split in ("train", "val") for n in (MIXED if split == "train" else [])]
+    every += [(n, "val") for n in range(8, 14)]
+    rows = [f"{n}.png,{n % 2},{split}" for n, split in every]
+    data = made(tmp_path, "filename,label,split", rows)
+    for n, split in every:
+        for place in (split, "masks"):
+            (data / place).mkdir(exist_ok=True)
+            (data / place / f"{n}.png").write_text(f"{place} {n}")
+    assert targets(inspect_data(data)) == {f"{split}/{n}.png": n % 2 for n, split in every}

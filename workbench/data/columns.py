@@ -116,7 +116,8 @@ def find_names(table: Delimited, columns: Columns) -> int | None:
     """Return where a table beside those of the labels names files: as these do, if it has that.
 
     What has names there may number the rows here, as an index of pandas: a column that has names
-    under a usual header, or the only one with words for names, comes before plain numbers.
+    under a usual header, or the only one with words for names, comes before plain numbers. That
+    one is taken, too, where no header is usual.
 
     Raises:
         DataError: several would do.
@@ -125,16 +126,19 @@ def find_names(table: Delimited, columns: Columns) -> int | None:
     usual = (*NAME_COLUMNS, *OTHER_NAMES)
     named = columns.name if columns.name in header else None
     at = find_column(table, named, NAME_COLUMNS, OTHER_NAMES, "name")
-    if at is None or fold(header[at]) in usual or not has_numbers(cells_of(rows, at)):
+    cells = [] if at is None else [cell.strip() for cell in cells_of(rows, at)]
+    if at is not None and (fold(header[at]) in usual or not has_numbers(cells)):
         return at
+    is_index = at is not None and fold(header[at]) in INDEX
+    counts_rows = is_index and cells == [str(number) for number in range(len(rows))]
     others = []
     for other, cell in enumerate(header):
         numbers = has_numbers(cells_of(rows, other))
         # Numbers may be the names, if they are no index.
-        is_free = fold(header[at]) in INDEX or not numbers
-        is_free = is_free and other != at and cell != columns.score
-        if is_free and names_files(cell, may_be_number=numbers):
-            others.append(other)
+        is_free = at is None or is_index or not numbers
+        is_number = numbers and at is not None and not counts_rows
+        if is_free and other != at and cell != columns.score:
+            others += [other] if names_files(cell, may_be_number=is_number) else []
     if any(fold(header[other]) in usual for other in others):
         return find_column(table, None, NAME_COLUMNS, OTHER_NAMES, "name")
     return others[0] if len(others) == 1 else at

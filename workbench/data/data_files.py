@@ -26,6 +26,7 @@ from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, spelled_apart
 from workbench.data.names import match
 from workbench.data.split_places import other_splits_told
+from workbench.data.targets import require_agreement
 from workbench.data.unlabelled import (
     lost_test_media,
     made_template,
@@ -100,7 +101,7 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
     """
     if not folder.is_dir():
         raise DataError(f"The labelled folder {folder} does not exist. Name one that does.")
-    layout = _with_own_names(folder, layout)
+    layout = _as_tables_are(folder, layout)
     if layout.kind != "label-files":
         labelled, predicted = _of_one_kind(folder, layout, described_by(folder, layout))
         if predicted:
@@ -124,22 +125,29 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
     return labelled
 
 
-def _with_own_names(folder: Path, layout: Layout) -> Layout:
+def _as_tables_are(folder: Path, layout: Layout) -> Layout:
     """Return the layout of another folder than the data: a table of it may have an index, too.
 
     Names are then in another column, see `find_names`, which is that of its first table.
+
+    Raises:
+        DataError: another column turns the labels of a table over.
     """
     places = layout.table if layout.kind == "table" else layout.train_labels + layout.val_labels
-    paths = (folder / name for name in places)
-    path = next((path for path in paths if path.is_file() and is_inside(path, folder)), None)
-    if layout.kind == "class-folders" or layout.columns.name is None or path is None:
+    paths = (folder / name for name in places) if layout.kind != "class-folders" else ()
+    columns, names = layout.columns, list[str]()
+    for path in paths:
+        if not path.is_file() or not is_inside(path, folder):
+            continue
+        table = read_any_table(path)
+        header = header_of(table)
+        if columns.target in header and not layout.classes.fake:
+            require_agreement(table, header.index(columns.target))
+        if columns.name in header and (at := find_names(table, columns)) is not None:
+            names.append(header[at])
+    if not names:
         return layout
-    table = read_any_table(path)
-    header = header_of(table)
-    if layout.columns.name not in header or (at := find_names(table, layout.columns)) is None:
-        return layout
-    columns = layout.columns.model_copy(update={"name": header[at]})
-    return layout.model_copy(update={"columns": columns})
+    return layout.model_copy(update={"columns": columns.model_copy(update={"name": names[0]})})
 
 
 def _tell_unused(folder: Path, layout: Layout, splits: Sequence[SplitFiles]) -> None:

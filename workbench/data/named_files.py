@@ -135,9 +135,11 @@ def names_in(
         apart = [c for c in found if c.names.media in prefer or not _is_of_test(c.names.media)]
         meant = _meant(apart or found)
         if named is None and meant.is_of_numbers and not _is_usual(meant.names.column):
-            # Another column may name other files, by paths of elsewhere.
-            elsewhere = (c for c in columns if c not in found and c.is_of_elsewhere(meant))
-            meant = _against(meant, next(elsewhere, None))
+            # Another column may name other files, of which most are elsewhere.
+            others = [column for column in columns if column not in found]
+            partly = (c for c in others if c.is_usual and c.is_varied and _differ(meant, c))
+            elsewhere = (c for c in others if c.is_of_elsewhere(meant))
+            meant = _against(meant, next(partly, next(elsewhere, None)))
         return meant.names
     if named is not None or usual:
         # Most of the files may be elsewhere: the names are as they are called.
@@ -186,7 +188,8 @@ def _column(
     for root in roots:
         if found == 1.0:
             break
-        if _is_of_test(root) and root not in prefer and found >= LEAST_FOUND:
+        is_last = _is_of_test(root) or names_others(root)
+        if is_last and root not in prefer and found >= LEAST_FOUND:
             continue
         share = _share_found(some, root, files, stems)
         if share > found:
