@@ -169,6 +169,11 @@ def of_another_machine(data: Path) -> None:
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
 
 
+def of_a_spreadsheet(data: Path) -> None:
+    file = data / LABELS[2]
+    file.write_bytes(file.read_bytes().replace(b",", b";"))
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -182,6 +187,7 @@ def of_another_machine(data: Path) -> None:
             lambda data: write_rows(data, LABELS[2], rows_of(data, LABELS[2]).assign(more="new")),
             "(another header)",
         ),
+        (of_a_spreadsheet, "written otherwise: encoding, separator, quotes or line ends"),
         (of_another_machine, "written otherwise: encoding, separator, quotes or line ends"),
         (ask_of_one_less, "other names"),
         (lambda data: write_rows(data, LABELS[2], rows_of(data, LABELS[2]).assign(y_pred=0.7)), ""),

@@ -166,8 +166,8 @@ class _Blank:
     header: list[str]
     names: list[str]
     rows: list[list[str]]
-    text: tuple[bytes, str, list[tuple[list[str], str]]]
-    """As it is written: mark, encoding, and of each row its cells, quotes and all, and its end."""
+    text: tuple[bytes, str, str, list[tuple[list[str], str]]]
+    """As it is written: mark, encoding, separator, of each row its cells, quotes and all, and end."""
 
 
 def _without_scores(path: Path, columns: Columns) -> _Blank:
@@ -178,8 +178,8 @@ def _without_scores(path: Path, columns: Columns) -> _Blank:
     for number, (record, end) in enumerate(plain.records_and_ends()):
         cells = raw_cells(record, plain.separator)
         written.append((cells[:at] + cells[at + bool(number) :], end))
-    header, text = [*template.table.columns], (plain.mark, plain.codec, written)
-    return _Blank(header, template.names.tolist(), rows, text)
+    text = plain.mark, plain.codec, plain.separator, written
+    return _Blank([*template.table.columns], template.names.tolist(), rows, text)
 
 
 def _differing(was: _Blank, now: _Blank) -> str:
