@@ -167,7 +167,7 @@ class _Blank:
     names: list[str]
     rows: list[list[str]]
     text: tuple[bytes, str, str, list[tuple[list[str], str]]]
-    """As written: mark, encoding, separator, and of each row its cells, with quotes, and its end."""
+    """As written: mark, encoding, separator, and of each row its cells with quotes, and its end."""
 
 
 def _without_scores(path: Path, columns: Columns) -> _Blank:
