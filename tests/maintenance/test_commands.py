@@ -94,3 +94,12 @@ def test_a_known_recipe_that_came_goes_on_by_train(
     run("studies", "--delete", "pair", "--yes")
     came = run("study-import", "pair.tar").stdout
     assert came.endswith("Next: workbench train pair.yaml --data DIR\n")
+    assert "not here" not in came
+    # Where its file is not, no experiment of its members is written: a search would draw others.
+    run("studies", "--delete", "pair", "--yes")
+    file.unlink()
+    came = run("study-import", "pair.tar").stdout
+    assert "Its known recipe is not here: put pair.yaml where you work" in came
+    assert came.endswith("Next: workbench train pair.yaml --data DIR\n")
+    assert not Path("experiments/pair.yaml").exists()
+    assert not Path("search_spaces").exists()

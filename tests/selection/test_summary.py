@@ -207,6 +207,16 @@ def test_the_files_that_would_tell_two_apart_are_counted(sliced: MadeStudy) -> N
     assert times * NUM_FILES <= needed <= math.ceil(times * NUM_FILES * 1.1)
 
 
+@pytest.mark.parametrize("gap", [0.0, 1e-16])  # a difference of sums in another order
+def test_no_number_of_files_parts_two_that_are_level(sliced: MadeStudy, gap: float) -> None:
+    scores = read_labelled_scores(sliced.folder, sliced.rows)
+    values = slice_values(scores, sliced.objective)
+    first, rival, *others = summary_of(sliced).contenders
+    level = rival.model_copy(update={"behind": gap, "behind_standard_error": 0.02})
+    said = what_would_change_it([first, level, *others], values, scores, sliced.objective)
+    assert any("no number of files like those of val is sure to part the two" in s for s in said)
+
+
 def test_a_slice_on_which_another_trial_is_surely_better_is_named(sliced: MadeStudy) -> None:
     found = summary_of(sliced)
     (other,) = [line for line in found.evidence if line.startswith("Data like")]

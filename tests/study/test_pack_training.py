@@ -1,5 +1,6 @@
 """The training of known packs: its members alone, all of them, and the same after any stop."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import yaml
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
+from workbench.data.layout import Layout
 from workbench.searching import start
 from workbench.searching.options import RunOptions
 from workbench.searching.start import SearchOutcome, run_preset
+from workbench.study.disk import needed
 from workbench.study.records import read_trials
+from workbench.study.since_begun import told_since_begun
 from workbench.trial.job import Blocked, Died, Full
 from workbench.trial.recipe import Recipe
 
@@ -71,6 +75,22 @@ def test_a_pack_of_many_backbones_is_not_screened_and_goes_on(
     assert train(bench, inline, file).num_new == 2
     assert train(bench, inline, file).num_new == 0
     assert [recipe.model.backbone for recipe in inline.trained] == ["test_convnext", "test_vit"]
+
+
+def test_the_weights_of_members_are_kept_and_a_changed_template_is_taken_by_train(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    three = written(tmp_path, "three", *of_backbones(*BACKBONES[:3]))
+    data = shutil.copytree(bench.data, tmp_path / "data")
+    bench = Bench(bench.workspace, data, counter=bench.counter)
+    inline.reset(lambda recipe, number: 0.5 if number < 2 else Died("out of memory"))
+    folder = train(bench, inline, three).folder
+    rows = read_trials(folder)
+    # By the best alone `clean --keep 1` would leave one, and nothing could join them.
+    assert needed(folder, rows) == {row.recipe: "member" for row in rows if row.number < 2}
+    template = next(file for name in Layout().template if (file := data / name).exists())
+    template.write_text(template.read_text().replace(",", ";"))
+    assert "`workbench train` with the same options takes the new one." in told_since_begun(folder)
 
 
 @pytest.mark.slow

@@ -33,7 +33,6 @@ from workbench.selection.champion import Champion, read_champion, row_of_champio
 from workbench.selection.registration import known_version, register
 from workbench.selection.soup_promotion import register_soup
 from workbench.selection.told_in_mlflow import tell_in_mlflow
-from workbench.space.presets import is_recipe
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.records import read_trials
 from workbench.tables import counted
@@ -69,7 +68,10 @@ class ImportedStudy:
     """Why its champion is not registered here, in sentences; empty if it is, or there is none."""
 
     is_recipe: bool
-    """Whether that file is a known recipe, and no experiment."""
+    """Whether that file is a known recipe, and no experiment; it may be absent."""
+
+    is_here: bool
+    """Whether that file is there."""
 
     @property
     def next_command(self) -> str:
@@ -123,9 +125,15 @@ def import_study(
         experiment, written = _experiment_file(folder, info, workspace)
         unregistered = _register_champion(folder, workspace)
         (folder.path / _IN_PART).unlink()
-        is_known = is_recipe(workspace.root / experiment)
     return ImportedStudy(
-        folder, manifest, num_replaced, experiment, written, unregistered, is_known
+        folder,
+        manifest,
+        num_replaced,
+        experiment,
+        written,
+        unregistered,
+        is_recipe=folder.is_of_recipe(),
+        is_here=(workspace.root / experiment).is_file(),
     )
 
 
@@ -178,7 +186,10 @@ def _put(
 def _experiment_file(
     folder: StudyFolder, info: StudyInfo, workspace: Workspace
 ) -> tuple[Path, bool]:
-    """Return the experiment file of a study; one is written where there is none here."""
+    """Return the experiment file of a study, and whether it was written, as there is none here.
+
+    A known recipe says more than the study keeps, as which trials are members: none is written.
+    """
     own = workspace.studies / f"{folder.name}.yaml"
     # An archive may name a file of elsewhere, which might have plugins.
     is_here = not {"..", "/"} & {*Path(info.experiment).parts}
@@ -186,6 +197,8 @@ def _experiment_file(
         if is_here and os.path.isfile(file):  # noqa: PTH113 (of a long name it raises nothing)
             return file.relative_to(workspace.root), False
     begun = folder.begun()
+    if begun["experiment"].get("search_space") == info.experiment:
+        return Path(Path(info.experiment).name), False
     if os.path.lexists(own):
         return own.relative_to(workspace.root), False
     text = yaml.safe_dump(begun["space"], sort_keys=False)
@@ -265,6 +278,11 @@ def describe_imported(imported: ImportedStudy) -> str:
         )
     if imported.written:
         lines.append(f"{imported.experiment} was not here: written from what the study keeps.")
+    elif imported.is_recipe and not imported.is_here:
+        lines.append(
+            f"Its known recipe is not here: put {imported.experiment.name} where you work, "
+            "as it was."
+        )
     if imported.unregistered:
         lines.append(f"Its champion is not registered here: {imported.unregistered}")
     elif folder.champion.exists():

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from workbench.selection.contenders import Contender
 from workbench.selection.slice_values import ScoresByTrial, SliceValues, auc_gap, main_slice
+from workbench.study.records import EXACT_DIGITS
 from workbench.trial.delong import Z95
 from workbench.trial.recipe import Objective
 
@@ -57,7 +58,7 @@ def _more_files(rival: Contender, first: Contender, num_files: int, clean: str) 
     gap, error = rival.behind, rival.behind_standard_error
     if gap is None or error is None or error == 0:
         return ""
-    if gap == 0:
+    if round(gap, EXACT_DIGITS) == 0:
         return (
             f"More files: trial {rival.number} is level, and no number of files like those of "
             f"{clean} is sure to part the two."

@@ -31,14 +31,6 @@ from workbench.yaml_files import build_said, parse_yaml
 OF_EXPERIMENT = ("data", "rulebook", "objective", "plugins")
 
 
-def is_recipe(path: Path) -> bool:
-    """Return whether a file that can be read is a known recipe, of one model or of a pack."""
-    try:
-        return "search_space" not in read_tree(path)
-    except ConfigError:
-        return False
-
-
 def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, Space]:
     """Return a known recipe as an experiment of its own and a space that holds it alone.
 

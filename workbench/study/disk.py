@@ -89,12 +89,14 @@ def needed(folder: StudyFolder, rows: Sequence[TrialRow]) -> dict[str, str]:
     """Return the recipes whose weights a study cannot do without, each with why.
 
     The champion's, with all that its record names; those that a look at the holdout was about; the
-    finalists and their repeats.
+    finalists and their repeats; of a known recipe all, which a pack that was stopped goes on with.
 
     Raises:
         DamagedFileError: a record of them cannot be read.
     """
     why: dict[str, str] = {}
+    if folder.is_of_recipe():
+        why |= dict.fromkeys((row.recipe for row in rows), "member")
     if (plan := read_plan(folder)) is not None:
         why |= {row.recipe: "finalist" for row in rows if row.number in plan.numbers}
         # By the recipe, as `finalists` does: a journal written anew may number trials otherwise.

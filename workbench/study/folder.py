@@ -211,6 +211,17 @@ class StudyFolder:
                 return tuple(result.by_slice)
         return ()
 
+    def is_of_recipe(self) -> bool:
+        """Return whether the study trains a known recipe, of one model or of a pack.
+
+        Such a file is experiment and search space in one.
+
+        Raises:
+            DamagedFileError: see `begun` and `info`.
+        """
+        said: dict[str, Any] = self.begun()["experiment"]
+        return said.get("search_space") == self.info().experiment
+
     def experiment(self) -> Experiment:
         """Return what the study is about, as it was when it began.
 

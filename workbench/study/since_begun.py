@@ -43,7 +43,8 @@ def told_since_begun(folder: StudyFolder) -> str:
     said = [sentence_on_changed_experiment(folder), sentence_on_changed_tables(folder)]
     template = sentence_on_changed_template(folder)
     if template and not any(said):  # else a search refuses to go on
-        template += " `workbench search` with the same options takes the new one."
+        command = "train" if folder.is_of_recipe() else "search"
+        template += f" `workbench {command}` with the same options takes the new one."
     return " ".join(filter(None, [*said, template]))
 
 
