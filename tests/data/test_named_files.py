@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from workbench.data.columns import Columns
 from workbench.data.guessed_columns import Answers
 from workbench.data.holdout import read_holdout
 from workbench.data.inspection import Inspection, inspect_data
+from workbench.data.layout import Layout
 from workbench.data.manifest import read_labelled, read_manifest
 from workbench.data.metadata import column_of
 from workbench.data.targets import Classes
@@ -478,3 +480,107 @@ def test_masks_in_a_folder_of_all_are_passed_over_for_pictures_in_those_of_split
             (data / place).mkdir(exist_ok=True)
             (data / place / f"{n}.png").write_text(f"{place} {n}")
     assert targets(inspect_data(data)) == {f"{split}/{n}.png": n % 2 for n, split in every}
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("filename", "recording_{}.jpg"),
+        ("filename", "0{}.jpg"),
+        ("image", "/data/upload/1/fee29476-{}.jpg"),
+        ("image_id", "take{}"),
+        ("file_upload", "fee29476-{}.jpg"),
+        ("url", "https://a.b/{}.jpg?X-Amz-Signature=77"),
+        ("Which clip?", "clip {}"),
+    ],
+)
+@pytest.mark.parametrize("index", ["", "id", "Nr", "annotation_id"])
+def test_numbers_are_not_taken_beside_names_of_which_none_is_there(
+    tmp_path: Path, index: str, header: str, name: str
+) -> None:
+    rows = [f"{row},{name.format(n)},{n % 2}" for row, n in enumerate(MIXED)]
+    data = made(tmp_path, f"{index},{header},label", rows, "images/*.jpg")
+    with pytest.raises(DataError, match=r"which name other files. Say which by"):
+        inspect_data(data)
+    assert column(inspect_data(data, Answers(name=index))) == index
+
+
+@pytest.mark.parametrize(
+    ("header", "cell"), [("file_size_mb", "1.{}"), ("video_id", "90{}"), ("remark", "nice {}")]
+)
+def test_measures_and_remarks_leave_numbers_their_files(
+    tmp_path: Path, header: str, cell: str
+) -> None:
+    rows = [f"{n},{cell.format(row)},{n % 2}" for row, n in enumerate(MIXED)]
+    found = inspect_data(made(tmp_path, f"id,{header},label", rows, "images/*.jpg"))
+    assert targets(found) == {f"images/{n}.jpg": n % 2 for n in MIXED}
+
+
+def test_a_template_may_name_the_files_beside_folders_of_classes_from_the_data_folder(
+    tmp_path: Path,
+) -> None:
+    for n in range(8):
+        for place in ("real" if n % 2 else "fake", "test"):
+            (tmp_path / place).mkdir(exist_ok=True)
+            (tmp_path / place / f"{place}{n}.jpg").write_text(f"{place} {n}")
+    lines = [f"test/test{n}.jpg,0.5" for n in MIXED]
+    (tmp_path / "sample_submission.csv").write_text("\n".join(["filename,score", *lines]))
+    found = inspect_data(tmp_path)
+    table = found.files.table
+    tests = table[table["split"] == "test"]
+    assert set(tests["path"].str.removeprefix("./")) == {f"test/test{n}.jpg" for n in MIXED}
+    assert not any("missing" in line for line in found.lines())
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train_images", "test_images"), ("images/train", "images/test"), ("img_train", "img_test")],
+)
+@pytest.mark.parametrize("num_test", [6, 8, 12])
+def test_files_of_test_are_not_taken_where_those_of_train_are_numbered_alike(
+    tmp_path: Path, train: str, test: str, num_test: int
+) -> None:
+    rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
+    data = made(tmp_path, "filename,label", rows, f"{train}/*.jpg")
+    (data / test).mkdir(parents=True)
+    for n in range(num_test):
+        (data / test / f"{n}.jpg").write_text(f"test {n}")
+    lines = [f"{n}.jpg,0.5" for n in range(num_test)]
+    (data / "sample_submission.csv").write_text("\n".join(["filename,score", *lines]))
+    found = inspect_data(data)
+    assert targets(found) == {f"{train}/{n}.jpg": n % 2 for n in MIXED} | {
+        f"{test}/{n}.jpg": -1 for n in range(num_test)
+    }
+
+
+def test_metadata_of_a_holdout_that_names_no_file_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"images/{n}.jpg,{n % 2}" for n in MIXED]
+    layout = inspect_data(made(tmp_path / "d", "filename,label", rows, "images/*.jpg")).layout
+    layout = layout.model_copy(update={"groups": ("speaker",)})
+    held = made(tmp_path / "h", "filename,label", rows, "images/*.jpg")
+    lines = [f"{n}.jpg,s{n % 5}" for n in MIXED]
+    (held / "metadata.csv").write_text("\n".join(["filename,speaker", *lines]))
+    table = read_holdout(held, layout, cache=tmp_path / "cache").table
+    assert set(table[column_of("speaker")]) == {""}
+    assert "holdout: metadata.csv says nothing of any labelled file" in capsys.readouterr().err
+
+
+def test_tables_of_a_slice_with_their_names_in_unlike_columns_are_refused(tmp_path: Path) -> None:
+    data = made(tmp_path / "d", "", [], "images/*.jpg")
+    (data / "labels.csv").unlink()
+    for split, header in (("train", "image_id,label"), ("val", "image_id,filename,label")):
+        rows = [f"{n},{n % 2}" for n in range(4)]
+        if split == "val":
+            rows = [f"{n},{n + 4}.jpg,{n % 2}" for n in range(4)]
+        (data / f"{split}.csv").write_text("\n".join([header, *rows]))
+    layout = Layout(
+        train_labels=("train.csv",),
+        val_labels=("val.csv",),
+        train_media=("images",),
+        val_media=("images",),
+        columns=Columns(name="image_id", target="label"),
+    )
+    with pytest.raises(DataError, match="'image_id' of one table and in 'filename' of another"):
+        read_labelled(data, layout, cache=tmp_path / "cache")

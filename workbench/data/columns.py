@@ -40,7 +40,7 @@ OTHER_TARGETS = ("label", "labels", "class", "is_fake", "is_deepfake", "y_true")
 _WORDS = frozenset(
     {"image", "img", "picture", "pic", "photo", "video", "vid", "clip", "audio", "wav", "sound"}
     | {"utt", "utterance", "recording", "track", "file", "filename", "fname", "name", "path"}
-    | {"id", "uid", "key", "media"}
+    | {"id", "uid", "key", "media", "url", "uri"}
 )
 """Words in the headers of columns that name files."""
 
@@ -216,6 +216,12 @@ def names_files(header: str, *, may_be_number: bool) -> bool:
         return True
     is_number = may_be_number and words <= _OTHER_WORDS
     return bool(words) and words <= _WORDS | _OTHER_WORDS and not is_number
+
+
+def may_name_files(header: str) -> bool:
+    """Return whether a header has a word for names or files among others, as `file_upload` does."""
+    words = _words(header)
+    return not words.isdisjoint(_WORDS - _OTHER_WORDS) and not names_others(header)
 
 
 def names_others(header: str) -> bool:

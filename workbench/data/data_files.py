@@ -10,7 +10,7 @@ from workbench.console import say
 from workbench.data.any_table import read_any_table
 from workbench.data.class_folders import read_class_folders, tests_of_class_folders, unused_told
 from workbench.data.columns import find_names
-from workbench.data.delimited import shown_cell
+from workbench.data.delimited import quoted, shown_cell
 from workbench.data.file_rows import SplitFiles, described_by, rows_of
 from workbench.data.guessed_columns import header_of
 from workbench.data.label_table import read_label_table
@@ -79,7 +79,9 @@ def list_data(folder: Path, layout: Layout) -> DataFiles:
     described = described_by(folder, layout)
     labelled, tests = _of_one_kind(folder, layout, described)
     if any((folder / name).exists() for name in layout.template):
-        listed = {split.media: split.sizes for split in labelled}
+        # Of folders of classes not all is listed that lies beside them.
+        is_whole = layout.kind != "class-folders"
+        listed = {split.media: split.sizes for split in labelled if is_whole}
         other, tests = tests, split_of_template(folder, layout, described, listed)
         if other is not None:
             tests[0].understood.extend(_not_named(other[0].rows, tests[0].rows))
@@ -102,26 +104,26 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
     if not folder.is_dir():
         raise DataError(f"The labelled folder {folder} does not exist. Name one that does.")
     layout = _as_tables_are(folder, layout)
+    described = described_by(folder, layout)
     if layout.kind != "label-files":
-        labelled, predicted = _of_one_kind(folder, layout, described_by(folder, layout))
+        labelled, predicted = _of_one_kind(folder, layout, described)
         if predicted:
             num = counted(len(predicted[0].rows), "file")
             say(f"{folder}: {num} of test left out. Labels are read of train and val alone.")
-        _tell_unused(folder, layout, [*labelled, *([predicted[0]] if predicted else [])])
         if not labelled:
             raise DataError(
                 f"{folder} has no file with a label that counts. Its labels must be those that the "
                 "data have, with the same `classes`."
             )
+        _tell_doubts(folder, layout, labelled, predicted, described)
         return labelled
     names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
     there = [split for split in names if any((folder / name).exists() for name in names[split])]
     if not there:
         looked = ", ".join(name for of_split in names.values() for name in of_split)
         raise DataError(f"{folder} has no labels: looked for {looked}. Name a labelled folder.")
-    described = described_by(folder, layout)
     labelled = [split_with_labels(split, folder, layout, described) for split in there]
-    _tell_unused(folder, layout, labelled)
+    _tell_doubts(folder, layout, labelled, None, described)
     return labelled
 
 
@@ -131,7 +133,8 @@ def _as_tables_are(folder: Path, layout: Layout) -> Layout:
     Names are then in another column, see `find_names`, which is that of its first table.
 
     Raises:
-        DataError: another column turns the labels of a table over.
+        DataError: another column turns the labels of a table over, or two tables have the names in
+            unlike columns.
     """
     places = layout.table if layout.kind == "table" else layout.train_labels + layout.val_labels
     paths = (folder / name for name in places) if layout.kind != "class-folders" else ()
@@ -147,13 +150,29 @@ def _as_tables_are(folder: Path, layout: Layout) -> Layout:
             names.append(header[at])
     if not names:
         return layout
+    if len({*names}) > 1:
+        raise DataError(
+            f"{folder}: the names of files are in the column {quoted(names[0])} of one table and "
+            f"in {quoted(names[1])} of another. Call them alike."
+        )
     return layout.model_copy(update={"columns": columns.model_copy(update={"name": names[0]})})
 
 
-def _tell_unused(folder: Path, layout: Layout, splits: Sequence[SplitFiles]) -> None:
-    """Say of data with tables which media in folders of classes nothing is taken of."""
-    if splits and layout.kind != "class-folders":
-        splits[0].understood.extend(unused_told(folder, layout, splits))
+def _tell_doubts(
+    folder: Path,
+    layout: Layout,
+    labelled: Sequence[SplitFiles],
+    tests: tuple[SplitFiles, Template] | None,
+    described: MetadataTable | None,
+) -> None:
+    """Say what tables say of no file or of two, and of which media beside them nothing is taken."""
+    every = [*labelled, *([] if tests is None else [tests[0]])]
+    said = labelled[-1].understood
+    if described is not None:
+        said.extend(described.doubts(split.rows for split in every))
+    said.extend(spelled_apart(split.rows for split in labelled))
+    if layout.kind != "class-folders":
+        labelled[0].understood.extend(unused_told(folder, layout, every))
 
 
 def _of_one_kind(
@@ -212,11 +231,7 @@ def _together(
     layout: Layout,
     described: MetadataTable | None,
 ) -> DataFiles:
-    if described is not None:
-        every = [*labelled, *([] if tests is None else [tests[0]])]
-        labelled[-1].understood.extend(described.doubts(split.rows for split in every))
-    labelled[-1].understood.extend(spelled_apart(split.rows for split in labelled))
-    _tell_unused(folder, layout, [*labelled, *([] if tests is None else [tests[0]])])
+    _tell_doubts(folder, layout, labelled, tests, described)
     if tests is None:
         if layout.kind != "class-folders":  # whose folder is listed whole
             labelled[-1].understood.extend(lost_test_media(folder, layout))

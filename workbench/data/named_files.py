@@ -1,5 +1,6 @@
 """Which column of a table names the files, and in which folder these are."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,13 +13,14 @@ from workbench.data.columns import (
     cells_of,
     fold,
     has_numbers,
+    may_name_files,
     names_files,
     names_others,
 )
 from workbench.data.delimited import Delimited, quoted
 from workbench.data.guessed_columns import header_of, plain_name, require_column, values_in
 from workbench.data.media_kinds import kind_by_ending
-from workbench.data.split_names import split_called
+from workbench.data.split_names import splits_in
 from workbench.errors import DataError
 from workbench.values import Frozen
 
@@ -93,14 +95,24 @@ class _Column:
     def prefix(self) -> str:
         return "" if self.names.media == "." else f"{self.names.media}/"
 
-    def is_of_elsewhere(self, taken: "_Column") -> bool:
-        """Whether it names media by other folders and endings, and not those that are taken."""
+    def may_be_meant(self, taken: "_Column") -> bool:
+        """Whether it may name the files all the same, few of which are there as it calls them.
+
+        `taken` has plain numbers. This has none, under a header with a word for names, or has names
+        of media that are there in other folders or with other endings; or it has numbers, some of
+        other files. In some row it calls another file than `taken` does.
+        """
+        if self.is_of_numbers:
+            return self.is_usual and self.is_varied and _differ(taken, self)
         names = [PurePosixPath(plain_name(cell)) for cell in self.cells]
+        stems = [file.rpartition("/")[2] for file in taken.files]
+        others = {n.stem for n, stem in zip(names, stems, strict=True) if stem and n.stem != stem}
         num_media = sum(kind_by_ending(name.name) is not None for name in names)
         here = {stem.rpartition("/")[2] for stem in self.stems}
-        stems = [file.rpartition("/")[2] for file in taken.files]
-        others = (n.stem for n, stem in zip(names, stems, strict=True) if stem and n.stem != stem)
-        return 2 * num_media >= len(names) and not here.isdisjoint(others)
+        if 2 * num_media >= len(names) and not here.isdisjoint(others):
+            return True
+        sounds = may_name_files(self.names.column) and self.is_varied
+        return sounds and not _has_measures(self.cells) and bool(others)
 
     @cached_property
     def length(self) -> int:
@@ -135,11 +147,9 @@ def names_in(
         apart = [c for c in found if c.names.media in prefer or not _is_of_test(c.names.media)]
         meant = _meant(apart or found)
         if named is None and meant.is_of_numbers and not _is_usual(meant.names.column):
-            # Another column may name other files, of which most are elsewhere.
-            others = [column for column in columns if column not in found]
-            partly = (c for c in others if c.is_usual and c.is_varied and _differ(meant, c))
-            elsewhere = (c for c in others if c.is_of_elsewhere(meant))
-            meant = _against(meant, next(partly, next(elsewhere, None)))
+            # Another column may name other files, of which most or all are elsewhere.
+            others = (column for column in columns if column not in found)
+            meant = _against(meant, next((c for c in others if c.may_be_meant(meant)), None))
         return meant.names
     if named is not None or usual:
         # Most of the files may be elsewhere: the names are as they are called.
@@ -251,6 +261,14 @@ def _differ(one: _Column, other: _Column) -> bool:
     return bool(both)
 
 
+def _has_measures(cells: Sequence[str]) -> bool:
+    """Return whether all that is in cells is numbers of any kind, as sizes of files are."""
+    try:
+        return all(math.isfinite(float(cell)) for cell in cells if cell.strip())
+    except ValueError:
+        return False
+
+
 def _is_usual(header: str) -> bool:
     return fold(header) in (*NAME_COLUMNS, *OTHER_NAMES)
 
@@ -267,7 +285,7 @@ def _roots(files: Collection[str]) -> list[str]:
 
 
 def _is_of_test(root: str) -> bool:
-    return split_called(root.partition("/")[0]) == "test"
+    return splits_in(f"{root}/") == {"test"}
 
 
 def _share_found(

@@ -94,7 +94,7 @@ def of_shared_files(
 
 
 def of_known_groups(manifest: Manifest, searched: Sequence[Prepared]) -> list[str]:
-    """Return a sentence for each column of groups of which files of the holdout share a value.
+    """Return a sentence for each column of groups that files of the holdout share, or lack.
 
     A model can know a speaker by heart: what it scores on others of their files is no value for
     new ones. A search warns of `val` alike.
@@ -102,6 +102,14 @@ def of_known_groups(manifest: Manifest, searched: Sequence[Prepared]) -> list[st
     said, held = [], manifest.table
     for name in manifest.metadata.groups:
         column = column_of(name)
+        num_unknown = len(held)
+        if column in held:
+            num_unknown = int((held[column].fillna("") == "").sum())
+        if num_unknown:
+            said.append(
+                f"Of {num_unknown:,} of its {counted(len(held), 'file')} no {shown_cell(name)} is "
+                "known: each counts by itself, so that the interval may be too narrow."
+            )
         tables = [one.table for one in _with_folders(searched) if column in one.table]
         if column not in held or not tables:
             continue
