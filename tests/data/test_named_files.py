@@ -1,5 +1,6 @@
 """Which column of a table names the files, where several have names of files."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from workbench.data.columns import Columns
 from workbench.data.guessed_columns import Answers
 from workbench.data.holdout import read_holdout
 from workbench.data.inspection import Inspection, inspect_data
+from workbench.data.labels import read_template
 from workbench.data.layout import Layout
 from workbench.data.manifest import read_labelled, read_manifest
 from workbench.data.metadata import column_of
@@ -338,13 +340,12 @@ def test_folders_of_masks_and_the_like_are_not_taken_for_those_of_the_pictures(
     }
 
 
-@pytest.mark.parametrize("header", ["", "index", "Unnamed: 0", "__index_level_0__", "id"])
+@pytest.mark.parametrize("header", ["", "index", "Unnamed: 0", "__index_level_0__"])
 @pytest.mark.parametrize("other", ["filename", "path", "sample"])
 def test_other_tables_are_not_read_by_their_row_numbers(
     tmp_path: Path, header: str, other: str
 ) -> None:
-    names = [str(n) if header == "id" else f"{n}.jpg" for n in MIXED]
-    rows = [f"{name},{n % 2}" for name, n in zip(names, MIXED, strict=True)]
+    rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
     data = made(tmp_path / "d", f"{header},label", rows, "images/*.jpg", "test/*.jpg")
     lines = [f"{row},{n}.jpg,0.5" for row, n in enumerate(MIXED)]
     (data / "sample_submission.csv").write_text("\n".join([f"{header},{other},score", *lines]))
@@ -570,17 +571,91 @@ def test_metadata_of_a_holdout_that_names_no_file_is_told(
 def test_tables_of_a_slice_with_their_names_in_unlike_columns_are_refused(tmp_path: Path) -> None:
     data = made(tmp_path / "d", "", [], "images/*.jpg")
     (data / "labels.csv").unlink()
-    for split, header in (("train", "image_id,label"), ("val", "image_id,filename,label")):
-        rows = [f"{n},{n % 2}" for n in range(4)]
-        if split == "val":
-            rows = [f"{n},{n + 4}.jpg,{n % 2}" for n in range(4)]
-        (data / f"{split}.csv").write_text("\n".join([header, *rows]))
+    rows = [f"{n}.jpg,{n % 2}" for n in range(4)]
+    (data / "train.csv").write_text("\n".join([",label", *rows]))
+    rows = [f"{n},{n + 4}.jpg,{n % 2}" for n in range(4)]
+    (data / "val.csv").write_text("\n".join([",filename,label", *rows]))
     layout = Layout(
         train_labels=("train.csv",),
         val_labels=("val.csv",),
         train_media=("images",),
         val_media=("images",),
-        columns=Columns(name="image_id", target="label"),
+        columns=Columns(name="", target="label"),
     )
-    with pytest.raises(DataError, match="'image_id' of one table and in 'filename' of another"):
+    with pytest.raises(DataError, match="'' of one table and in 'filename' of another"):
         read_labelled(data, layout, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("header", ["id", "sample_id", "key", "image_id"])
+@pytest.mark.parametrize("table", ["metadata.csv", "sample_submission.csv"])
+def test_numbers_that_join_two_tables_are_no_names_of_files(
+    tmp_path: Path, header: str, table: str
+) -> None:
+    rows = [f"{row},{n}.jpg,{n % 2}" for row, n in enumerate(MIXED)]
+    data = made(tmp_path, f"{header},filename,label", rows, "images/*.jpg", "test/*.jpg")
+    column = "score" if table.startswith("sample") else "speaker"
+    lines = [f"{row},{row / 10 if column == 'score' else f's{row % 5}'}" for row in range(8)]
+    (data / table).write_text("\n".join([f"{header},{column}", *lines]))
+    with pytest.raises(DataError, match=r"needs one column of video_name"):
+        inspect_data(data)
+
+
+def test_ids_that_are_the_names_are_so_in_other_tables(tmp_path: Path) -> None:
+    rows = [f"{n},{n % 2}" for n in MIXED]
+    data = made(tmp_path, "id,label", rows, "images/*.jpg", "test/*.jpg")
+    # What the files were called before; others are called so now.
+    lines = [f"{n},{7 - n}.jpg,s{n % 5}" for n in MIXED]
+    (data / "metadata.csv").write_text("\n".join(["id,filename,speaker", *lines]))
+    lines = [f"{n},{7 - n}.jpg,0.5" for n in MIXED]
+    (data / "sample_submission.csv").write_text("\n".join(["id,image_name,score", *lines]))
+    found = inspect_data(data)
+    assert [*found.files.template.names] == [str(n) for n in MIXED]
+    table = read_manifest(data, found.layout, cache=tmp_path / "cache").table
+    speakers = dict(zip(table["path"], table[column_of("speaker")], strict=True))
+    assert all(speakers[f"images/{n}.jpg"] == f"s{n % 5}" for n in MIXED)
+
+
+def test_labels_of_a_split_that_the_data_have_none_of_are_refused(tmp_path: Path) -> None:
+    rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
+    data = made(tmp_path / "d", "filename,label", rows, "train/*.jpg")
+    (data / "labels.csv").rename(data / "train.csv")
+    layout = inspect_data(data).layout
+    assert not layout.val_labels
+    held = shutil.copytree(data, tmp_path / "h")
+    assert len(read_labelled(held, layout, cache=tmp_path / "cache").table) == 8
+    shutil.copy(held / "train.csv", held / "val.csv")
+    for read in (read_labelled, read_holdout):
+        with pytest.raises(DataError, match=r"has val.csv, .* Put its rows into train.csv"):
+            read(held, layout, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["{}.jpg", "{}", "./{}.jpg", "{}.JPG"])
+def test_a_row_of_metadata_of_two_files_is_told_however_it_calls_them(
+    tmp_path: Path, name: str
+) -> None:
+    rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
+    data = made(tmp_path, "filename,label", rows, "train/*.jpg", "val/*.jpg")
+    shutil.copy(data / "labels.csv", data / "val.csv")
+    (data / "labels.csv").rename(data / "train.csv")
+    lines = [f"{name.format(n)},s{n % 5}" for n in MIXED]
+    (data / "metadata.csv").write_text("\n".join(["filename,speaker", *lines]))
+    found = inspect_data(data)
+    told = read_manifest(data, found.layout, cache=tmp_path / "cache").understood
+    assert any("a row says something of two files, both called" in line for line in told)
+
+
+def test_tables_of_a_holdout_for_folders_of_classes_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = made(tmp_path, "filename,label", ["real/0.jpg,0"], "real/*.jpg", "fake/*.jpg")
+    for n in range(8):
+        (held / "fake" / f"{n}.jpg").write_text(f"fake {n}")
+    layout = Layout(kind="class-folders")
+    assert len(read_holdout(held, layout, cache=tmp_path / "cache").table) == 16
+    assert "holdout: labels.csv is not read" in capsys.readouterr().err
+
+
+def test_which_of_several_columns_of_scores_counts_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "p.csv"
+    file.write_text("file_name,prob,y_pred\na.jpg,0.7,1\n")
+    assert read_template(file).understood == "p.csv: columns file_name and y_pred"

@@ -345,6 +345,22 @@ def test_files_that_a_member_of_another_study_was_measured_on_are_no_holdout(
         audited_files.of_other_studies(folder, "0123456789ab")
 
 
+def test_speakers_that_a_holdout_spells_otherwise_are_known(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    held = write_data(tmp_path / "h", seed=6)
+    own = shutil.copytree(bench.data, tmp_path / "own")
+    (own / "metadata.csv").write_text("name,speaker\ntrain0,1\ntrain1,SPK_2\ntrain2,7\n")
+    (held / "metadata.csv").write_text("name,speaker\nval0,1.0\nval1,spk 2\nval2,9\n")
+    keys = {"data": {"groups": ["speaker"]}, "holdout": {"data": str(held)}}
+    folder = bench.search(bench.experiment(THREE, **keys), 1, data=own).folder
+    holdout, searched = folder.experiment().holdout, Prepared.load(folder.path)
+    assert holdout is not None
+    manifest, _ = audit._manifest(folder, bench.workspace, holdout, searched)
+    said = audited_files.of_known_groups(manifest, [searched])[-1]
+    assert said.startswith("2 of its 40 files are of a speaker that was trained or chosen on")
+
+
 @pytest.mark.parametrize("by", ["speaker", None])
 def test_files_of_a_speaker_who_was_trained_on_are_told(
     bench: Bench, inline: InlineTrials, tmp_path: Path, by: str | None

@@ -115,9 +115,9 @@ def find_column(
 def find_names(table: Delimited, columns: Columns) -> int | None:
     """Return where a table beside those of the labels names files: as these do, if it has that.
 
-    What has names there may number the rows here, as an index of pandas: a column that has names
-    under a usual header, or the only one with words for names, comes before plain numbers. That
-    one is taken, too, where no header is usual.
+    An index of pandas may have names there and number the rows here: a column under a usual header,
+    or the only one with words for names, comes before plain numbers in it. That one is taken, too,
+    where no header is usual; plain numbers in it are not, if the labels have a column of names.
 
     Raises:
         DataError: several would do.
@@ -129,16 +129,18 @@ def find_names(table: Delimited, columns: Columns) -> int | None:
     cells = [] if at is None else [cell.strip() for cell in cells_of(rows, at)]
     if at is not None and (fold(header[at]) in usual or not has_numbers(cells)):
         return at
-    is_index = at is not None and fold(header[at]) in INDEX
-    counts_rows = is_index and cells == [str(number) for number in range(len(rows))]
+    if at is not None and fold(header[at]) not in INDEX:
+        return at  # numbers may be the names
+    counts_rows = cells == [str(number) for number in range(len(rows))]
     others = []
     for other, cell in enumerate(header):
         numbers = has_numbers(cells_of(rows, other))
-        # Numbers may be the names, if they are no index.
-        is_free = at is None or is_index or not numbers
+        if other == at or cell == columns.score:
+            continue
+        if at is None and numbers and columns.name is not None:
+            continue  # they may be those of what joins two tables
         is_number = numbers and at is not None and not counts_rows
-        if is_free and other != at and cell != columns.score:
-            others += [other] if names_files(cell, may_be_number=is_number) else []
+        others += [other] if names_files(cell, may_be_number=is_number) else []
     if any(fold(header[other]) in usual for other in others):
         return find_column(table, None, NAME_COLUMNS, OTHER_NAMES, "name")
     return others[0] if len(others) == 1 else at

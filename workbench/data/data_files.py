@@ -1,6 +1,6 @@
 """Which files a data folder names, whatever its layout, before the content of any is read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +118,7 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
         _tell_doubts(folder, layout, labelled, predicted, described)
         return labelled
     names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
+    _require_all_labels(folder, names)
     there = [split for split in names if any((folder / name).exists() for name in names[split])]
     if not there:
         looked = ", ".join(name for of_split in names.values() for name in of_split)
@@ -125,6 +126,26 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
     labelled = [split_with_labels(split, folder, layout, described) for split in there]
     _tell_doubts(folder, layout, labelled, None, described)
     return labelled
+
+
+def _require_all_labels(folder: Path, names: Mapping[str, Sequence[str]]) -> None:
+    """Raise DataError if a folder has labels of a split of which the data have no file of labels.
+
+    Both splits of a slice or a holdout count.
+    """
+    usual = {"train": Layout().train_labels, "val": Layout().val_labels}
+    for split in (split for split in usual if not names[split]):
+        for name in (*usual[split], f"{split}.csv", f"{split}_labels.csv"):
+            if (folder / name).exists():
+                raise DataError(
+                    f"{folder} has {name}, and the data have labels of one split alone, which are "
+                    f"the ones that are read. Put its rows into {shown_cell(_first(names))}, or "
+                    "take it out."
+                )
+
+
+def _first(names: Mapping[str, Sequence[str]]) -> str:
+    return next((name for of_split in names.values() for name in of_split), "")
 
 
 def _as_tables_are(folder: Path, layout: Layout) -> Layout:

@@ -176,7 +176,9 @@ def read_template(
     width = len(header)
     whole = [[*row, *[""] * (width - len(row))][:width] for row in rows]
     said = []
-    if {fold(header[name_at]), fold(header[score_at])} - {*NAME_COLUMNS, *SCORE_COLUMNS}:
+    scores = [cell for cell in header if fold(cell) in (*SCORE_COLUMNS, *OTHER_SCORES)]
+    is_usual = {fold(header[name_at]), fold(header[score_at])} <= {*NAME_COLUMNS, *SCORE_COLUMNS}
+    if len(scores) > 1 or not is_usual:
         said.append(both_told(header[name_at], header[score_at]))
     return Template(
         pd.DataFrame(whole, columns=header, dtype="str"),

@@ -147,10 +147,10 @@ class MetadataTable:
         rows = pd.concat(splits)
         left_over = self._left_over(rows)
         rows, own = rows[rows["target"] >= 0], self.rows.drop(columns="cell")
-        names = set(self.rows["cell"].str.strip())
+        names = {folded_stem(cell) for cell in self.rows["cell"]}
         num_paths = rows.groupby("name")["path"].nunique()
         said = []
-        if twice := [name for name in num_paths.index[num_paths > 1] if name in names]:
+        if twice := [n for n in num_paths.index[num_paths > 1] if folded_stem(n) in names]:
             said.append(
                 f"{self.name}: a row says something of two files, both called "
                 f"{shown_cell(twice[0])}{and_more(len(twice))}; if it means one of them, write its "
@@ -233,7 +233,7 @@ def spelled_apart(splits: Iterable[pd.DataFrame]) -> list[str]:
     for column in metadata_of(rows):
         alike: dict[str, list[str]] = {}
         for value in sorted(set(rows[column].dropna()) - {""}):
-            alike.setdefault(_loosely(value), []).append(value)
+            alike.setdefault(loosely(value), []).append(value)
         if several := [values for values in alike.values() if len(values) > 1]:
             one, other = several[0][:2]
             more = f" (and {len(several) - 1} more such pairs)" if len(several) > 1 else ""
@@ -244,7 +244,7 @@ def spelled_apart(splits: Iterable[pd.DataFrame]) -> list[str]:
     return said
 
 
-def _loosely(value: str) -> str:
+def loosely(value: str) -> str:
     """Return a value without what may be a slip: case, spaces, invisible letters, 0s of numbers."""
     text = unicodedata.normalize("NFKC", value).casefold()
     text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")

@@ -12,7 +12,7 @@ from workbench.data.delimited import shown_cell
 from workbench.data.facts import FactsStore
 from workbench.data.holdout import HOLDOUT
 from workbench.data.manifest import Manifest
-from workbench.data.metadata import column_of
+from workbench.data.metadata import column_of, loosely
 from workbench.data.prepare import Prepared
 from workbench.data.rows import UNKNOWN
 from workbench.data.view_store import NEUTRAL_ROW
@@ -113,8 +113,10 @@ def of_known_groups(manifest: Manifest, searched: Sequence[Prepared]) -> list[st
         tables = [one.table for one in _with_folders(searched) if column in one.table]
         if column not in held or not tables:
             continue
-        known = {*pd.concat([table.loc[table["target"] >= 0, column] for table in tables])} - {""}
-        if number := int(held[column].isin(known).sum()):
+        every = {*pd.concat([table.loc[table["target"] >= 0, column] for table in tables])} - {""}
+        known = {*map(loosely, every)}  # `1.0` and `spk 1` may be those that are `1` and `SPK_1`
+        own = held[column].fillna("")
+        if number := int(((own != "") & own.map(loosely).isin(known)).sum()):
             said.append(
                 f"{number:,} of its {counted(len(held), 'file')} are of a {shown_cell(name)} that "
                 "was trained or chosen on, which a model can know by heart: on others expect less."
