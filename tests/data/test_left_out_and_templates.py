@@ -133,3 +133,32 @@ def test_a_table_that_is_not_there_has_no_files(tmp_path: Path) -> None:
     found = inspect_data(data)
     assert found.layout.template == Layout().template and predicted(found) == {"test"}
     assert not any("looked for in" in line or "template: " in line for line in found.lines())
+
+
+@pytest.mark.parametrize("table", ["train/metadata.csv", "train/real/notes.tsv", "wav/x.xlsx"])
+@pytest.mark.parametrize("labels", [True, False])
+def test_tables_in_folders_are_told(tmp_path: Path, table: str, labels: bool) -> None:
+    for name in ("real", "fake"):
+        for n in range(4):
+            file = tmp_path / "train" / name / f"{n}{name}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{name} {n}")
+    if labels:
+        rows = [f"train/{c}/{n}{c}.jpg,{c}" for c in ("real", "fake") for n in range(4)]
+        (tmp_path / "labels.csv").write_text("\n".join(["filename,label", *rows]))
+    assert not any("tables in its folders" in line for line in inspect_data(tmp_path).lines())
+    (tmp_path / table).parent.mkdir(exist_ok=True)
+    (tmp_path / table).write_text("file_name,speaker\nreal/0real.jpg,ann\n")
+    (line,) = [s for s in inspect_data(tmp_path).lines() if "tables in its folders" in s]
+    assert f"nothing is taken of tables in its folders: {table}; what says more" in line
+
+
+@pytest.mark.parametrize("aside", ["masks", "c23/mask", "@eaDir", "thumbs"])
+def test_masks_within_a_folder_of_a_class_are_told(tmp_path: Path, aside: str) -> None:
+    for place in ("real", "fake/frames", f"fake/{aside}"):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        for n in range(4):
+            (tmp_path / place / f"{n}.png").write_text(f"{place} {n}")
+    word = aside.rpartition("/")[2]
+    told = f"fake: 4 files in folders called {word} within it are of the class of fake"
+    assert told in inspect_data(tmp_path).lines()

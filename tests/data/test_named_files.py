@@ -615,18 +615,27 @@ def test_ids_that_are_the_names_are_so_in_other_tables(tmp_path: Path) -> None:
     assert all(speakers[f"images/{n}.jpg"] == f"s{n % 5}" for n in MIXED)
 
 
-def test_labels_of_a_split_that_the_data_have_none_of_are_refused(tmp_path: Path) -> None:
-    rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
-    data = made(tmp_path / "d", "filename,label", rows, "train/*.jpg")
-    (data / "labels.csv").rename(data / "train.csv")
+@pytest.mark.parametrize("own", ["train.csv", "train.csv val.csv", "train_labels.csv dev.csv"])
+@pytest.mark.parametrize("other", ["validation.csv", "dev_labels.csv", "train_2.csv"])
+def test_labels_of_a_split_that_the_data_call_otherwise_are_refused(
+    tmp_path: Path, own: str, other: str
+) -> None:
+    data = made(tmp_path / "d", "", [], "train/*.jpg", "val/v*.jpg")
+    (data / "labels.csv").unlink()
+    for name in own.split():
+        rows = [f"{'' if 'train' in name else 'v'}{n}.jpg,{n % 2}" for n in MIXED]
+        (data / name).write_text("\n".join(["filename,label", *rows]))
     layout = inspect_data(data).layout
-    assert not layout.val_labels
     held = shutil.copytree(data, tmp_path / "h")
-    assert len(read_labelled(held, layout, cache=tmp_path / "cache").table) == 8
-    shutil.copy(held / "train.csv", held / "val.csv")
+    assert len(read_labelled(held, layout, cache=tmp_path / "cache").table) == 8 * len(own.split())
+    shutil.copy(held / own.split()[0], held / other)
     for read in (read_labelled, read_holdout):
-        with pytest.raises(DataError, match=r"has val.csv, .* Put its rows into train.csv"):
+        with pytest.raises(DataError, match=rf"has {other}, which is called otherwise"):
             read(held, layout, cache=tmp_path / "cache")
+    # Labels of test do not count, and are told.
+    (held / other).rename(held / "test.csv")
+    told = read_labelled(held, layout, cache=tmp_path / "cache").understood
+    assert "tables of which nothing is taken: test.csv" in told
 
 
 @pytest.mark.parametrize("name", ["{}.jpg", "{}", "./{}.jpg", "{}.JPG"])
@@ -652,7 +661,7 @@ def test_tables_of_a_holdout_for_folders_of_classes_are_told(
         (held / "fake" / f"{n}.jpg").write_text(f"fake {n}")
     layout = Layout(kind="class-folders")
     assert len(read_holdout(held, layout, cache=tmp_path / "cache").table) == 16
-    assert "holdout: labels.csv is not read" in capsys.readouterr().err
+    assert "holdout: tables of which nothing is taken: labels.csv" in capsys.readouterr().err
 
 
 def test_which_of_several_columns_of_scores_counts_is_told(tmp_path: Path) -> None:

@@ -24,6 +24,10 @@ _NAMED = 6
 """Folders or labels that a message names."""
 
 
+_ASIDE = frozenset({"mask", "masks", "thumb", "thumbs", "thumbnail", "thumbnails", "eadir"})
+"""Words in the names of folders whose files are called as others are, and are none of them."""
+
+
 def folders_in(folder: Path) -> list[Path]:
     """Return the subfolders of `folder` by name, links followed; hidden ones are left out."""
     there = (path for path in folder.iterdir() if not path.name.startswith("."))
@@ -230,14 +234,15 @@ def _labelled(
 def _inner_told(names: Sequence[str], of_class: Mapping[str, int], classes: Classes) -> list[str]:
     """Return a line for each folder within one of a class that is called as the other class is.
 
-    Numbers are none: they may count people or scenes.
+    So are those of masks and thumbnails. Numbers are none: they may count people or scenes.
     """
     found: dict[tuple[str, str], int] = {}
     for name in names:
         outer, *inner, _ = name.split("/")
         for word in inner:
             other = class_of(word, classes)
-            if other is not None and other != of_class[outer] and not word.isdigit():
+            is_other = other is not None and other != of_class[outer] and not word.isdigit()
+            if is_other or not _ASIDE.isdisjoint(re.split(r"[\W\d_]+", word.casefold())):
                 found[outer, word] = found.get((outer, word), 0) + 1
     return [
         f"{shown_cell(outer)}: {count} {'files' if count > 1 else 'file'} in folders called "

@@ -1,6 +1,8 @@
 """Which files a data folder names, whatever its layout, before the content of any is read."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import pandas as pd
 from workbench.console import say
 from workbench.data.any_table import read_any_table
 from workbench.data.class_folders import read_class_folders, tests_of_class_folders, unused_told
-from workbench.data.columns import find_names
+from workbench.data.columns import OTHER_TARGETS, TARGET_COLUMNS, find_names, fold
 from workbench.data.delimited import quoted, shown_cell
 from workbench.data.file_rows import SplitFiles, described_by, rows_of
 from workbench.data.guessed_columns import header_of
+from workbench.data.inspected_tables import split_of_file, tables_in
 from workbench.data.label_table import read_label_table
 from workbench.data.labels import (
     Template,
@@ -38,6 +41,11 @@ from workbench.data.unlabelled import (
 from workbench.errors import DataError
 from workbench.gate import is_inside
 from workbench.tables import counted
+
+_TABLES = (".csv", ".tsv", ".xlsx")
+"""Endings of tables that people write; texts may be anything, and programs write Parquet."""
+
+_MOST_FOLDERS = 300
 
 
 @dataclass(frozen=True)
@@ -116,36 +124,59 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
                 "data have, with the same `classes`."
             )
         _tell_doubts(folder, layout, labelled, predicted, described)
+        labelled[-1].understood.extend(_other_tables_told(folder, layout))
         return labelled
     names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
-    _require_all_labels(folder, names)
     there = [split for split in names if any((folder / name).exists() for name in names[split])]
     if not there:
         looked = ", ".join(name for of_split in names.values() for name in of_split)
         raise DataError(f"{folder} has no labels: looked for {looked}. Name a labelled folder.")
+    others = _other_tables_told(folder, layout)
     labelled = [split_with_labels(split, folder, layout, described) for split in there]
     _tell_doubts(folder, layout, labelled, None, described)
+    labelled[-1].understood.extend(others)
     return labelled
 
 
-def _require_all_labels(folder: Path, names: Mapping[str, Sequence[str]]) -> None:
-    """Raise DataError if a folder has labels of a split of which the data have no file of labels.
+def _inner_tables(folder: Path) -> list[str]:
+    """Return the tables in folders of a data folder and in those within them."""
+    found, places = list[str](), [folder]
+    for depth in range(3):
+        inner: list[Path] = []
+        for place in sorted(places)[:_MOST_FOLDERS]:
+            # What cannot be looked into is told where its media are.
+            with suppress(OSError), os.scandir(place) as entries:
+                for entry in entries:
+                    if not entry.name.startswith(".") and entry.is_dir():
+                        inner.append(place / entry.name)
+                    elif depth and entry.name.lower().endswith(_TABLES):
+                        found.append((place / entry.name).relative_to(folder).as_posix())
+        places = inner
+    return sorted(found)
 
-    Both splits of a slice or a holdout count.
+
+def _other_tables_told(folder: Path, layout: Layout) -> list[str]:
+    """Return a line on the tables of a slice or a holdout of which nothing is taken, if it has any.
+
+    Raises:
+        DataError: one is called after `train` or `val` and has labels: files of both splits count.
     """
-    usual = {"train": Layout().train_labels, "val": Layout().val_labels}
-    for split in (split for split in usual if not names[split]):
-        for name in (*usual[split], f"{split}.csv", f"{split}_labels.csv"):
-            if (folder / name).exists():
-                raise DataError(
-                    f"{folder} has {name}, and the data have labels of one split alone, which are "
-                    f"the ones that are read. Put its rows into {shown_cell(_first(names))}, or "
-                    "take it out."
-                )
-
-
-def _first(names: Mapping[str, Sequence[str]]) -> str:
-    return next((name for of_split in names.values() for name in of_split), "")
+    keys = {"table": ("table",), "label-files": ("train_labels", "val_labels")}.get(layout.kind, ())
+    places: list[tuple[str, ...]] = [getattr(layout, key) for key in keys]
+    there = [[name for name in names if (folder / name).exists()] for names in places]
+    read = {names[0] for names in there if names}
+    other = tables_in(folder).tables
+    left = [name for name in other if name not in {*read, *layout.template, *layout.metadata}]
+    for name in left if layout.kind == "label-files" else ():
+        header = [fold(cell) for cell in header_of(other[name])]
+        targets = {fold(layout.columns.target or "target"), *TARGET_COLUMNS, *OTHER_TARGETS}
+        if split_of_file(name) in ("train", "val") and not targets.isdisjoint(header):
+            raise DataError(
+                f"{folder} has {shown_cell(name)}, which is called otherwise than labels of the "
+                f"data and would be left out. Put its rows into {' or '.join(sorted(read))}, call "
+                "it as these are called there, or take it out."
+            )
+    return [f"tables of which nothing is taken: {', '.join(map(shown_cell, left))}"] if left else []
 
 
 def _as_tables_are(folder: Path, layout: Layout) -> Layout:
@@ -194,6 +225,12 @@ def _tell_doubts(
     said.extend(spelled_apart(split.rows for split in labelled))
     if layout.kind != "class-folders":
         labelled[0].understood.extend(unused_told(folder, layout, every))
+    if inner := _inner_tables(folder):
+        more = f" and {len(inner) - 3} more" if len(inner) > 3 else ""
+        said.append(
+            f"nothing is taken of tables in its folders: {', '.join(map(shown_cell, inner[:3]))}"
+            f"{more}; what says more of files is metadata.csv in {shown_cell(folder.name)} itself"
+        )
 
 
 def _of_one_kind(

@@ -155,9 +155,6 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
             )
         own = {"train_labels": (), "val_labels": _LABELS, "val_media": (*_MEDIA, ".")}
         places = places.model_copy(update=own)
-    if layout.kind == "class-folders":
-        for name in (name for name in _LABELS if (folder / name).exists()):
-            say(f"holdout: {name} is not read, since the data are folders of classes")
     manifest = read_labelled(folder, places, cache=cache)
     for line in manifest.understood:
         say(f"holdout: {line}")
