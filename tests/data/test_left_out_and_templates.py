@@ -162,3 +162,14 @@ def test_masks_within_a_folder_of_a_class_are_told(tmp_path: Path, aside: str) -
     word = aside.rpartition("/")[2]
     told = f"fake: 4 files in folders called {word} within it are of the class of fake"
     assert told in inspect_data(tmp_path).lines()
+
+
+def test_a_table_in_a_folder_that_is_read_is_not_told(tmp_path: Path) -> None:
+    for n in range(4):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{n}.jpg").write_text(str(n))
+    rows = [f"{n}.jpg,{n % 2}" for n in range(4)]
+    (tmp_path / "in" / "list.csv").write_text("\n".join(["filename,label", *rows]))
+    layout = Layout(kind="table", table=("in/list.csv",), media=("in",))
+    told = read_labelled(tmp_path, layout, cache=tmp_path / "cache").understood
+    assert not any("tables in its folders" in line for line in told)

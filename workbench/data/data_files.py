@@ -8,14 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.console import say
-from workbench.data.any_table import read_any_table
 from workbench.data.class_folders import read_class_folders, tests_of_class_folders, unused_told
-from workbench.data.columns import OTHER_TARGETS, TARGET_COLUMNS, find_names, fold
-from workbench.data.delimited import quoted, shown_cell
+from workbench.data.delimited import shown_cell
 from workbench.data.file_rows import SplitFiles, described_by, rows_of
-from workbench.data.guessed_columns import header_of
-from workbench.data.inspected_tables import split_of_file, tables_in
 from workbench.data.label_table import read_label_table
 from workbench.data.labels import (
     Template,
@@ -29,7 +24,6 @@ from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, spelled_apart
 from workbench.data.names import match
 from workbench.data.split_places import other_splits_told
-from workbench.data.targets import require_agreement
 from workbench.data.unlabelled import (
     lost_test_media,
     made_template,
@@ -39,7 +33,6 @@ from workbench.data.unlabelled import (
     split_of_template,
 )
 from workbench.errors import DataError
-from workbench.gate import is_inside
 from workbench.tables import counted
 
 _TABLES = (".csv", ".tsv", ".xlsx")
@@ -85,7 +78,7 @@ def list_data(folder: Path, layout: Layout) -> DataFiles:
     if layout.kind == "label-files":
         return _of_label_files(folder, layout)
     described = described_by(folder, layout)
-    labelled, tests = _of_one_kind(folder, layout, described)
+    labelled, tests = of_one_kind(folder, layout, described)
     if any((folder / name).exists() for name in layout.template):
         # Of folders of classes not all is listed that lies beside them.
         is_whole = layout.kind != "class-folders"
@@ -99,43 +92,6 @@ def list_data(folder: Path, layout: Layout) -> DataFiles:
         elif layout.kind == "table":
             labelled[-1].understood.extend(_not_predicted(media, folder, labelled))
     return _together(labelled, tests, folder, layout, described)
-
-
-def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
-    """Return the labelled files of a folder of which no file is predicted; it may lack a split.
-
-    Labels of files of `test` are not looked at, and it is said how many these are.
-
-    Raises:
-        DataError, PermissionError: see `list_data`; or nothing is labelled.
-    """
-    if not folder.is_dir():
-        raise DataError(f"The labelled folder {folder} does not exist. Name one that does.")
-    layout = _as_tables_are(folder, layout)
-    described = described_by(folder, layout)
-    if layout.kind != "label-files":
-        labelled, predicted = _of_one_kind(folder, layout, described)
-        if predicted:
-            num = counted(len(predicted[0].rows), "file")
-            say(f"{folder}: {num} of test left out. Labels are read of train and val alone.")
-        if not labelled:
-            raise DataError(
-                f"{folder} has no file with a label that counts. Its labels must be those that the "
-                "data have, with the same `classes`."
-            )
-        _tell_doubts(folder, layout, labelled, predicted, described)
-        labelled[-1].understood.extend(_other_tables_told(folder, layout))
-        return labelled
-    names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
-    there = [split for split in names if any((folder / name).exists() for name in names[split])]
-    if not there:
-        looked = ", ".join(name for of_split in names.values() for name in of_split)
-        raise DataError(f"{folder} has no labels: looked for {looked}. Name a labelled folder.")
-    others = _other_tables_told(folder, layout)
-    labelled = [split_with_labels(split, folder, layout, described) for split in there]
-    _tell_doubts(folder, layout, labelled, None, described)
-    labelled[-1].understood.extend(others)
-    return labelled
 
 
 def _inner_tables(folder: Path) -> list[str]:
@@ -155,62 +111,7 @@ def _inner_tables(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _other_tables_told(folder: Path, layout: Layout) -> list[str]:
-    """Return a line on the tables of a slice or a holdout of which nothing is taken, if it has any.
-
-    Raises:
-        DataError: one is called after `train` or `val` and has labels: files of both splits count.
-    """
-    keys = {"table": ("table",), "label-files": ("train_labels", "val_labels")}.get(layout.kind, ())
-    places: list[tuple[str, ...]] = [getattr(layout, key) for key in keys]
-    there = [[name for name in names if (folder / name).exists()] for names in places]
-    read = {names[0] for names in there if names}
-    other = tables_in(folder).tables
-    left = [name for name in other if name not in {*read, *layout.template, *layout.metadata}]
-    for name in left if layout.kind == "label-files" else ():
-        header = [fold(cell) for cell in header_of(other[name])]
-        targets = {fold(layout.columns.target or "target"), *TARGET_COLUMNS, *OTHER_TARGETS}
-        if split_of_file(name) in ("train", "val") and not targets.isdisjoint(header):
-            raise DataError(
-                f"{folder} has {shown_cell(name)}, which is called otherwise than labels of the "
-                f"data and would be left out. Put its rows into {' or '.join(sorted(read))}, call "
-                "it as these are called there, or take it out."
-            )
-    return [f"tables of which nothing is taken: {', '.join(map(shown_cell, left))}"] if left else []
-
-
-def _as_tables_are(folder: Path, layout: Layout) -> Layout:
-    """Return the layout of another folder than the data: a table of it may have an index, too.
-
-    Names are then in another column, see `find_names`, which is that of its first table.
-
-    Raises:
-        DataError: another column turns the labels of a table over, or two tables have the names in
-            unlike columns.
-    """
-    places = layout.table if layout.kind == "table" else layout.train_labels + layout.val_labels
-    paths = (folder / name for name in places) if layout.kind != "class-folders" else ()
-    columns, names = layout.columns, list[str]()
-    for path in paths:
-        if not path.is_file() or not is_inside(path, folder):
-            continue
-        table = read_any_table(path)
-        header = header_of(table)
-        if columns.target in header and not layout.classes.fake:
-            require_agreement(table, header.index(columns.target))
-        if columns.name in header and (at := find_names(table, columns)) is not None:
-            names.append(header[at])
-    if not names:
-        return layout
-    if len({*names}) > 1:
-        raise DataError(
-            f"{folder}: the names of files are in the column {quoted(names[0])} of one table and "
-            f"in {quoted(names[1])} of another. Call them alike."
-        )
-    return layout.model_copy(update={"columns": columns.model_copy(update={"name": names[0]})})
-
-
-def _tell_doubts(
+def tell_doubts(
     folder: Path,
     layout: Layout,
     labelled: Sequence[SplitFiles],
@@ -225,15 +126,17 @@ def _tell_doubts(
     said.extend(spelled_apart(split.rows for split in labelled))
     if layout.kind != "class-folders":
         labelled[0].understood.extend(unused_told(folder, layout, every))
-    if inner := _inner_tables(folder):
+    keys = ("table", "train_labels", "val_labels", "template", "metadata")
+    used = {name for key in keys for name in getattr(layout, key)}
+    if inner := [name for name in _inner_tables(folder) if name not in used]:
         more = f" and {len(inner) - 3} more" if len(inner) > 3 else ""
         said.append(
             f"nothing is taken of tables in its folders: {', '.join(map(shown_cell, inner[:3]))}"
-            f"{more}; what says more of files is metadata.csv in {shown_cell(folder.name)} itself"
+            f"{more}; what says more of files is metadata.csv in the data folder itself"
         )
 
 
-def _of_one_kind(
+def of_one_kind(
     folder: Path, layout: Layout, described: MetadataTable | None
 ) -> tuple[list[SplitFiles], tuple[SplitFiles, Template] | None]:
     """Return the labelled files of a table or of class folders, and those that are predicted."""
@@ -289,7 +192,7 @@ def _together(
     layout: Layout,
     described: MetadataTable | None,
 ) -> DataFiles:
-    _tell_doubts(folder, layout, labelled, tests, described)
+    tell_doubts(folder, layout, labelled, tests, described)
     if tests is None:
         if layout.kind != "class-folders":  # whose folder is listed whole
             labelled[-1].understood.extend(lost_test_media(folder, layout))

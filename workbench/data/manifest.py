@@ -9,8 +9,9 @@ import pandas as pd
 
 from workbench.data.columns import and_more
 from workbench.data.contents import ReadContents, Stamp, read_file_contents
-from workbench.data.data_files import list_data, list_labelled
+from workbench.data.data_files import list_data
 from workbench.data.delimited import quoted, shown_cell
+from workbench.data.labelled_folder import list_labelled
 from workbench.data.labels import Template, without_repeats
 from workbench.data.layout import Layout as Layout
 from workbench.data.media_files import unnamed_files

@@ -1,0 +1,109 @@
+"""The labelled files of another folder than the data: of a slice, or of a holdout."""
+
+from pathlib import Path
+
+from workbench.console import say
+from workbench.data.any_table import read_any_table
+from workbench.data.columns import OTHER_TARGETS, TARGET_COLUMNS, find_names, fold
+from workbench.data.data_files import of_one_kind, split_with_labels, tell_doubts
+from workbench.data.delimited import quoted, shown_cell
+from workbench.data.file_rows import SplitFiles, described_by
+from workbench.data.guessed_columns import header_of
+from workbench.data.inspected_tables import split_of_file, tables_in
+from workbench.data.layout import Layout
+from workbench.data.targets import require_agreement
+from workbench.errors import DataError
+from workbench.gate import is_inside
+from workbench.tables import counted
+
+
+def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
+    """Return the labelled files of a folder of which no file is predicted; it may lack a split.
+
+    Labels of files of `test` are not looked at, and it is said how many these are.
+
+    Raises:
+        DataError, PermissionError: see `list_data`; or nothing is labelled.
+    """
+    if not folder.is_dir():
+        raise DataError(f"The labelled folder {folder} does not exist. Name one that does.")
+    layout = _as_tables_are(folder, layout)
+    described = described_by(folder, layout)
+    if layout.kind != "label-files":
+        labelled, predicted = of_one_kind(folder, layout, described)
+        if predicted:
+            num = counted(len(predicted[0].rows), "file")
+            say(f"{folder}: {num} of test left out. Labels are read of train and val alone.")
+        if not labelled:
+            raise DataError(
+                f"{folder} has no file with a label that counts. Its labels must be those that the "
+                "data have, with the same `classes`."
+            )
+        tell_doubts(folder, layout, labelled, predicted, described)
+        labelled[-1].understood.extend(_other_tables_told(folder, layout))
+        return labelled
+    names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
+    there = [split for split in names if any((folder / name).exists() for name in names[split])]
+    if not there:
+        looked = ", ".join(name for of_split in names.values() for name in of_split)
+        raise DataError(f"{folder} has no labels: looked for {looked}. Name a labelled folder.")
+    others = _other_tables_told(folder, layout)
+    labelled = [split_with_labels(split, folder, layout, described) for split in there]
+    tell_doubts(folder, layout, labelled, None, described)
+    labelled[-1].understood.extend(others)
+    return labelled
+
+
+def _other_tables_told(folder: Path, layout: Layout) -> list[str]:
+    """Return a line on the tables of a slice or a holdout of which nothing is taken, if it has any.
+
+    Raises:
+        DataError: one is called after `train` or `val` and has labels: files of both splits count.
+    """
+    keys = {"table": ("table",), "label-files": ("train_labels", "val_labels")}.get(layout.kind, ())
+    places: list[tuple[str, ...]] = [getattr(layout, key) for key in keys]
+    there = [[name for name in names if (folder / name).exists()] for names in places]
+    read = {names[0] for names in there if names}
+    other = tables_in(folder).tables
+    left = [name for name in other if name not in {*read, *layout.template, *layout.metadata}]
+    for name in left if layout.kind == "label-files" else ():
+        header = [fold(cell) for cell in header_of(other[name])]
+        targets = {fold(layout.columns.target or "target"), *TARGET_COLUMNS, *OTHER_TARGETS}
+        if split_of_file(name) in ("train", "val") and not targets.isdisjoint(header):
+            raise DataError(
+                f"{folder} has {shown_cell(name)}, which is called otherwise than labels of the "
+                f"data and would be left out. Put its rows into {' or '.join(sorted(read))}, call "
+                "it as these are called there, or take it out."
+            )
+    return [f"tables of which nothing is taken: {', '.join(map(shown_cell, left))}"] if left else []
+
+
+def _as_tables_are(folder: Path, layout: Layout) -> Layout:
+    """Return the layout of another folder than the data: a table of it may have an index, too.
+
+    Names are then in another column, see `find_names`, which is that of its first table.
+
+    Raises:
+        DataError: another column turns the labels of a table over, or two tables have the names in
+            unlike columns.
+    """
+    places = layout.table if layout.kind == "table" else layout.train_labels + layout.val_labels
+    paths = (folder / name for name in places) if layout.kind != "class-folders" else ()
+    columns, names = layout.columns, list[str]()
+    for path in paths:
+        if not path.is_file() or not is_inside(path, folder):
+            continue
+        table = read_any_table(path)
+        header = header_of(table)
+        if columns.target in header and not layout.classes.fake:
+            require_agreement(table, header.index(columns.target))
+        if columns.name in header and (at := find_names(table, columns)) is not None:
+            names.append(header[at])
+    if not names:
+        return layout
+    if len({*names}) > 1:
+        raise DataError(
+            f"{folder}: the names of files are in the column {quoted(names[0])} of one table and "
+            f"in {quoted(names[1])} of another. Call them alike."
+        )
+    return layout.model_copy(update={"columns": columns.model_copy(update={"name": names[0]})})
