@@ -668,3 +668,24 @@ def test_which_of_several_columns_of_scores_counts_is_told(tmp_path: Path) -> No
     file = tmp_path / "p.csv"
     file.write_text("file_name,prob,y_pred\na.jpg,0.7,1\n")
     assert read_template(file).understood == "p.csv: columns file_name and y_pred"
+
+
+@pytest.mark.parametrize("place", [".", "media", "train", "images", "data/train"])
+@pytest.mark.parametrize("num_test", [4, 8, 20])
+def test_labels_of_a_holdout_are_not_given_to_its_test_without_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, num_test: int
+) -> None:
+    rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
+    held = made(tmp_path, "img_name,target", rows, f"{place}/*.jpg")
+    (held / "test").mkdir()
+    for n in range(num_test):
+        (held / "test" / f"{n}.jpg").write_text(f"test {n}")
+    table = read_holdout(held, Layout(), cache=tmp_path / "cache").table
+    told = capsys.readouterr().err
+    if place in (".", "media"):
+        assert dict(zip(table["path"], table["target"], strict=True)) == {
+            f"{place}/{n}.jpg": n % 2 for n in MIXED
+        }
+    else:
+        assert f"e.g. 'test/0.jpg', which is taken, and '{place}/0.jpg'" in told
+    assert "of files in two folders" in told
