@@ -689,3 +689,17 @@ def test_labels_of_a_holdout_are_not_given_to_its_test_without_a_word(
     else:
         assert f"e.g. 'test/0.jpg', which is taken, and '{place}/0.jpg'" in told
     assert "of files in two folders" in told
+
+
+@pytest.mark.parametrize(("place", "num_lost"), [("media", 0), ("test", 1), ("testset", 1)])
+def test_files_beside_the_labels_of_a_holdout_are_told_where_others_are_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, num_lost: int
+) -> None:
+    rows = [f"{n}.jpg,{n % 2}" for n in MIXED]
+    held = made(tmp_path, "img_name,target", rows, "*.jpg", f"{place}/*.jpg")
+    for n in range(num_lost):
+        (held / f"{n}.jpg").unlink()
+    table = read_holdout(held, Layout(), cache=tmp_path / "cache").table
+    assert set(table["path"]) == {f"{place}/{n}.jpg" for n in MIXED}
+    told = f"e.g. '{place}/{num_lost}.jpg', which is taken, and '{num_lost}.jpg'"
+    assert told in capsys.readouterr().err

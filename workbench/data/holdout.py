@@ -192,7 +192,7 @@ def _media_of(folder: Path, labels: str, layout: Layout) -> tuple[str, list[str]
     others: dict[str, str] = {}
     for file in sorted({*files_among(sizes["."])} - {prefix + name for name in taken}):
         parts = file.split("/")
-        for cut in range(1, len(parts)):
+        for cut in range(len(parts)):
             inner = "/".join(parts[cut:])
             if inner in taken:
                 others.setdefault(inner, file)
