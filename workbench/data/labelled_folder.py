@@ -39,18 +39,16 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
                 f"{folder} has no file with a label that counts. Its labels must be those that the "
                 "data have, with the same `classes`."
             )
-        tell_doubts(folder, layout, labelled, predicted, described)
-        labelled[-1].understood.extend(_other_tables_told(folder, layout))
-        return labelled
-    names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
-    there = [split for split in names if any((folder / name).exists() for name in names[split])]
-    if not there:
-        looked = ", ".join(name for of_split in names.values() for name in of_split)
-        raise DataError(f"{folder} has no labels: looked for {looked}. Name a labelled folder.")
-    others = _other_tables_told(folder, layout)
-    labelled = [split_with_labels(split, folder, layout, described) for split in there]
-    tell_doubts(folder, layout, labelled, None, described)
-    labelled[-1].understood.extend(others)
+    else:
+        names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
+        there = [split for split in names if any((folder / name).exists() for name in names[split])]
+        if not there:
+            looked = ", ".join(name for of_split in names.values() for name in of_split)
+            raise DataError(f"{folder} has no labels: looked for {looked}. Name a labelled folder.")
+        labelled = [split_with_labels(split, folder, layout, described) for split in there]
+        predicted = None
+    tell_doubts(folder, layout, labelled, predicted, described)
+    labelled[-1].understood.extend(_other_tables_told(folder, layout))
     return labelled
 
 
