@@ -616,6 +616,25 @@ def test_a_folder_of_test_beside_a_table_is_predicted_or_told(tmp_path: Path) ->
     assert list_data(data, layout).template.names.tolist() == ["a.wav", "b.wav"]
 
 
+@pytest.mark.parametrize("place", ["images/test", "test_images", "images/test_a"])
+def test_files_of_a_folder_of_test_beside_label_files_are_told_where_none_is_predicted(
+    tmp_path: Path, place: str
+) -> None:
+    for split in ("train", "val"):
+        names = [f"{split}{n}.wav" for n in range(4)]
+        put(tmp_path, *(f"images/{split}/{name}" for name in names))
+        rows = "".join(f"{name},{n % 2}\n" for n, name in enumerate(names))
+        (tmp_path / f"{split}.csv").write_text(f"filename,label\n{rows}")
+    assert not any("left out" in line for line in inspect_data(tmp_path).lines())
+    put(tmp_path, f"{place}/a.wav", f"{place}/in/b.wav")
+    found = inspect_data(tmp_path)
+    assert set(found.files.table["split"]) == {"train", "val"}
+    (line,) = (line for line in found.lines() if "left out" in line)
+    assert f"left out: 2 files in {place}, e.g. {place}/a.wav" in line
+    layout = found.layout.model_copy(update={"test_media": (place,)})
+    assert list_data(tmp_path, layout).template.names.tolist() == ["a.wav", "in/b.wav"]
+
+
 @pytest.mark.parametrize("place", ["test", "val"])
 def test_so_is_no_folder_whose_files_the_table_names(tmp_path: Path, place: str) -> None:
     put(tmp_path, *(f"{place}/{name}" for name in LABELLED), f"{place}/more.wav")

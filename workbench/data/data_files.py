@@ -23,6 +23,7 @@ from workbench.data.layout import Layout, first_named
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, spelled_apart
 from workbench.data.names import match
+from workbench.data.split_names import split_in
 from workbench.data.split_places import other_splits_told
 from workbench.data.unlabelled import (
     lost_test_media,
@@ -86,17 +87,15 @@ def list_data(folder: Path, layout: Layout) -> DataFiles:
         other, tests = tests, split_of_template(folder, layout, described, listed)
         if other is not None:
             tests[0].understood.extend(_not_named(other[0].rows, tests[0].rows))
-    elif tests is None and (media := predicted_folder(folder, layout)):
-        if layout.names_test_media:
-            tests = split_of_folder(media, folder, described)
-        elif layout.kind == "table":
-            labelled[-1].understood.extend(_not_predicted(media, folder, labelled))
+    elif tests is None:
+        media = predicted_folder(folder, layout) if layout.names_test_media else None
+        tests = split_of_folder(media, folder, described) if media else None
     return _together(labelled, tests, folder, layout, described)
 
 
-def _inner_tables(folder: Path) -> list[str]:
-    """Return the tables in folders of a data folder and in those within them."""
-    found, places = list[str](), [folder]
+def _inner(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the folders of a data folder and those within them, and the tables in these."""
+    folders, tables, places = list[Path](), list[Path](), [folder]
     for depth in range(3):
         inner: list[Path] = []
         for place in sorted(places)[:_MOST_FOLDERS]:
@@ -106,9 +105,13 @@ def _inner_tables(folder: Path) -> list[str]:
                     if not entry.name.startswith(".") and entry.is_dir():
                         inner.append(place / entry.name)
                     elif depth and entry.name.lower().endswith(_TABLES):
-                        found.append((place / entry.name).relative_to(folder).as_posix())
+                        tables.append(place / entry.name)
         places = inner
-    return sorted(found)
+        folders += inner if depth < 2 else []
+    of_both = [
+        [path.relative_to(folder).as_posix() for path in sorted(some)] for some in (folders, tables)
+    ]
+    return of_both[0], of_both[1]
 
 
 def tell_doubts(
@@ -128,7 +131,7 @@ def tell_doubts(
         labelled[0].understood.extend(unused_told(folder, layout, every))
     keys = ("table", "train_labels", "val_labels", "template", "metadata")
     used = {name for key in keys for name in getattr(layout, key)}
-    if inner := [name for name in _inner_tables(folder) if name not in used]:
+    if inner := [name for name in _inner(folder)[1] if name not in used]:
         more = f" and {len(inner) - 3} more" if len(inner) > 3 else ""
         said.append(
             f"nothing is taken of tables in its folders: {', '.join(map(shown_cell, inner[:3]))}"
@@ -161,17 +164,27 @@ def _of_label_files(folder: Path, layout: Layout) -> DataFiles:
     return _together(labelled, tests, folder, layout, described)
 
 
-def _not_predicted(media: Path, folder: Path, labelled: list[SplitFiles]) -> list[str]:
-    """Return a line on the files of a folder that is called `test` beside a table of labels."""
-    place = media.relative_to(folder).as_posix()
-    paths = [f"{place}/{name}" for name in media_among(sizes_in(media, "test"))[0]]
-    named = {path for split in labelled for path in split.rows["path"]}
-    if not paths or not named.isdisjoint(paths):
+def _not_predicted(folder: Path, labelled: Sequence[SplitFiles]) -> list[str]:
+    """Return a line on the files in folders that are called after the test, where none is read."""
+    named = {path.removeprefix("./") for split in labelled for path in split.rows["path"]}
+    found = dict[str, list[str]]()
+    for place in _inner(folder)[0]:
+        above = place.rpartition("/")[0]
+        if split_in(place.rpartition("/")[2]) != "test" or above in found:
+            continue
+        with suppress(OSError, DataError):  # nothing of it is used, so that it need not be readable
+            names = media_among(sizes_in(folder / place, "test"))[0]
+            paths = [f"{place}/{name}" for name in names]
+            if paths and named.isdisjoint(paths):
+                found[place] = paths
+    if not found:
         return []
+    places, num = list(found), sum(map(len, found.values()))
+    some = ", ".join(map(shown_cell, places[:3])) + (", ..." if len(places) > 3 else "")
     return [
-        f"left out: {counted(len(paths), 'file')} in {shown_cell(place)}, e.g. "
-        f"{shown_cell(paths[0])}. Where they are to be predicted, write "
-        f"`data: {{test_media: [{place}]}}` into the experiment"
+        f"left out: {counted(num, 'file')} in {some}, e.g. {shown_cell(found[places[0]][0])}. "
+        "Where they are to be predicted, write "
+        f"`data: {{test_media: [{places[0]}]}}` into the experiment"
     ]
 
 
@@ -196,6 +209,7 @@ def _together(
     if tests is None:
         if layout.kind != "class-folders":  # whose folder is listed whole
             labelled[-1].understood.extend(lost_test_media(folder, layout))
+            labelled[-1].understood.extend(_not_predicted(folder, labelled))
         return DataFiles(tuple(labelled), made_template([], folder), layout)
     split, template = tests
     return DataFiles((*labelled, split), template, layout)
