@@ -166,6 +166,40 @@ def test_the_upper_8_of_12_bits_are_kept(tmp_path: Path) -> None:
     assert colours(path) == [[0x40] * 3, [0xF0] * 3]
 
 
+@pytest.mark.parametrize(
+    ("bits", "kind", "code", "value"),
+    [(32, 3, "f", 0.25), (16, 2, "h", 0x4000), (32, 2, "i", 0x4000)],
+)
+def test_a_compressed_tiff_may_have_the_highest_byte_first(
+    tmp_path: Path, bits: int, kind: int, code: str, value: float
+) -> None:
+    pixels = struct.pack(f">8{code}", *[value] * 8)
+    packed = zlib.compress(pixels)
+    packed += bytes(len(packed) % 2)
+    tags = [(256, 4), (257, 2), (258, bits), (259, 8), (262, 1), (273, 8), (277, 1), (278, 2)]
+    tags += [(279, len(packed)), (339, kind)]
+    fields = b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags)
+    head = b"MM\0*" + struct.pack(">I", 8 + len(packed))
+    path = tmp_path / "x.tif"
+    path.write_bytes(head + packed + struct.pack(">H", len(tags)) + fields + bytes(4))
+    assert colours(path) == [[0x40] * 3] * 2
+
+
+def test_planes_of_16_bits_are_not_taken_for_planes_of_8(tmp_path: Path) -> None:
+    planes = b"".join(struct.pack("<8H", *[level << 8] * 8) for level in (10, 20, 30))
+    lists = struct.pack("<3H", 16, 16, 16) + struct.pack("<6I", 40, 56, 72, 16, 16, 16)
+    lists = lists + bytes(40 - 8 - len(lists))
+    tags = [(256, 4, 1, 4), (257, 4, 1, 2), (258, 3, 3, 8), (259, 4, 1, 1), (262, 4, 1, 2)]
+    tags += [(273, 4, 3, 14), (277, 4, 1, 3), (278, 4, 1, 2), (279, 4, 3, 26), (284, 4, 1, 2)]
+    fields = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    path = tmp_path / "x.tif"
+    body = lists + planes
+    head = b"II*\0" + struct.pack("<I", 8 + len(body))
+    path.write_bytes(head + body + struct.pack("<H", len(tags)) + fields + bytes(4))
+    with pytest.raises(MediaError, match="more than 8 bits are in planes"):
+        read_picture(path)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "CMYK", "I;16"])
 def test_a_tiff_that_is_not_compressed_is_turned_like_others(

@@ -44,8 +44,12 @@ BACKGROUND = (255, 255, 255)
 CUT_OFF = "the file lacks its last bytes, and of the picture at most the last block"
 """The note of such a picture."""
 
-# Tags of a TIFF, and the value of the second that turns its greys.
-_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+# Tags of a TIFF, the value of the second that turns its greys, and that of the third by which each
+# colour is a plane of its own.
+_BITS, _PHOTOMETRIC, _PLANES, _WHITE_IS_ZERO, _APART = 258, 262, 284, 0, 2
+
+# Modes of values whose first byte is their highest, and the same in the order of this machine.
+_SWAPPED = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS"}
 
 # What Pillow multiplies greys of a PNG by that have 2 or 4 bits.
 _STEPS = {"L;2": 85, "L;4": 17}
@@ -135,6 +139,8 @@ def _upright(image: Pillow.Image) -> Picture:
     if isinstance(key, int) and isinstance(image, PngImageFile) and image.tile:
         # Pillow leaves the transparent grey as it is stored: no pixel would have it.
         image.info["transparency"] = key * _STEPS.get(str(image.tile[0].args), 1)
+    if isinstance(image, TiffImageFile):
+        _read_values_whole(image)
     if isinstance(image, Jpeg2KImageFile):
         image = with_upper_bits(image, limit_bytes=_MAX_BYTES)
     turned = ImageOps.exif_transpose(image)
@@ -144,6 +150,24 @@ def _upright(image: Pillow.Image) -> Picture:
         levels = np.asarray(turned) >> (bits - 8)
         return np.asarray(_grey(255 - levels if meaning == _WHITE_IS_ZERO else levels))
     return np.asarray(_rgb(turned))
+
+
+def _read_values_whole(image: TiffImageFile) -> None:
+    """Have Pillow take the values of a TIFF that have several bytes as they are stored.
+
+    Raises:
+        MediaError: broken, if they are in planes that it takes for planes of bytes.
+    """
+    deep = max(image.tag_v2.get(_BITS, (1,))) > 8
+    kind, _, _, args = image.tile[0] if image.tile else ("", None, 0, ())
+    if deep and kind == "raw" and image.tag_v2.get(_PLANES) == _APART:
+        raise failure(
+            "broken",
+            "its colours of more than 8 bits are in planes: store it pixel by pixel, or compressed",
+        )
+    if kind == "libtiff" and isinstance(args, tuple) and args[0] in _SWAPPED:
+        # What is compressed comes in the order of this machine, which Pillow heeds for some modes.
+        image.tile[0] = image.tile[0]._replace(args=(_SWAPPED[args[0]], *args[1:]))
 
 
 def _read_cut_off(path: Path) -> Still | None:
