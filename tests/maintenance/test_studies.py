@@ -17,10 +17,11 @@ from workbench.errors import StudyError
 from workbench.files import write_text
 from workbench.maintenance.deletion import delete_study
 from workbench.maintenance.listing import describe_studies, list_studies
-from workbench.study.folder import StudyFolder
+from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.tracking.removal import RemovedRecord, StudyRecord, artifact_folder
 from workbench.tracking.runs import Tracking
 from workbench.tracking.transfer import artifacts_of
+from workbench.workspace import Workspace
 
 
 @pytest.mark.slow
@@ -224,3 +225,23 @@ def test_mlflow_is_not_the_one_in_the_folder_that_the_program_runs_in(
 
 def record(bench: Bench, folder: StudyFolder) -> StudyRecord:
     return StudyRecord(bench.workspace.tracking, folder.name, folder.info().id)
+
+
+def test_a_study_whose_data_lie_in_its_folder_is_not_deleted(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "experiments" / "mine")
+    media = folder.path / "data" / "1.png"
+    write_text(media, "a picture")
+    info = StudyInfo(
+        name="mine",
+        id="0",
+        experiment="e.yaml",
+        data=str(media.parent),
+        fingerprint="f",
+        seed=0,
+        created="now",
+    )
+    folder.write_info(info)
+    with pytest.raises(StudyError, match="data of the study mine lie in its folder"):
+        delete_study(folder, Workspace(tmp_path))
+    assert media.read_text() == "a picture"
+    assert folder.info_file.exists()

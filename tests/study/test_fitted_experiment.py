@@ -8,7 +8,7 @@ import yaml
 
 from tests.data.test_layouts import of_classes, put
 from workbench.data.inspection import inspect_data
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, StudyError
 from workbench.files import write_text
 from workbench.searching import fitted_experiment
 from workbench.searching.fitted_experiment import (
@@ -21,7 +21,7 @@ from workbench.searching.fitted_experiment import (
 from workbench.searching.fitted_texts import LARGER, SMALL, Machine, experiment_text, space_text
 from workbench.searching.options import RunOptions
 from workbench.space.experiment import read_experiment
-from workbench.study.folder import StudyFolder, StudyInfo
+from workbench.study.folder import StudyFolder, StudyInfo, new_or_known
 from workbench.workspace import Workspace
 
 LAPTOP = Machine("2 CPU cores", is_gpu=False, memory_gib=8, at_hand=SMALL[:2])
@@ -124,7 +124,17 @@ def test_names_of_strangers_stay_in_comments_and_values(tmp_path: Path) -> None:
     [("faces", "faces"), ("My data (2)", "My-data-2"), ("weights", "data-weights"), ("ß", "data")],
 )
 def test_an_experiment_is_called_as_its_folder(tmp_path: Path, folder: str, name: str) -> None:
-    assert name_of(tmp_path / folder) == name
+    assert name_of(tmp_path / folder, Workspace(tmp_path)) == name
+
+
+def test_no_study_is_called_as_a_folder_of_somebodys_files(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    data = of_classes(workspace.studies / "sounds", "real", "fake")
+    before = sorted(place.name for place in data.iterdir())
+    assert fit_experiment(data, workspace, device="cpu").name == "data-sounds"
+    with pytest.raises(StudyError, match=r"sounds is no study and has files .* e\.g\. 'fake'"):
+        new_or_known(workspace.studies, "sounds")
+    assert sorted(place.name for place in data.iterdir()) == before
 
 
 def test_a_search_without_an_experiment_makes_one_or_takes_the_written_one(

@@ -20,7 +20,7 @@ import pytest
 from workbench import access
 from workbench.access import is_locked, take_lock
 from workbench.errors import DamagedFileError, LockError, StudyError
-from workbench.files import PART, finished
+from workbench.files import PART, finished, write_text
 from workbench.study import folder as folder_module
 from workbench.study.folder import StudyFolder, StudyInfo, find_study, new_or_known, remember_last
 
@@ -217,6 +217,45 @@ def test_a_name_that_no_folder_should_have_is_refused(tmp_path: Path, name: str)
 @pytest.mark.parametrize("name", ["a", "ffdv-2.1_b", "X" * 64])
 def test_a_plain_name_is_a_folder_below_the_root(tmp_path: Path, name: str) -> None:
     assert new_or_known(tmp_path, name).path == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ({"x.txt": ""}, "x.txt"),
+        ({"experiment.yaml": "name: mine\nsearch_space: ../space.yaml\n"}, "experiment.yaml"),
+        ({"manifest.parquet": "a table"}, "manifest.parquet"),
+        ({"template.csv": "name,score\n"}, "template.csv"),
+        ({"lock": "", "train/real/1.png": ""}, "train"),
+        ({"trials/1/notes.txt": ""}, "trials"),
+    ],
+)
+def test_a_folder_of_somebodys_files_is_no_new_study(
+    tmp_path: Path, written: dict[str, str], named: str
+) -> None:
+    for name, text in written.items():
+        write_text(tmp_path / "mine" / name, text)
+    with pytest.raises(StudyError, match=f"not a study's, e.g. '{named}'"):
+        new_or_known(tmp_path, "mine")
+    assert all((tmp_path / "mine" / name).read_text() == text for name, text in written.items())
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        {},
+        {"lock": "", ".promoting": "", ".part-1.json": "{", ".DS_Store": "x"},
+        {"experiment.yaml": "experiment: {name: mine}\nspace: {}\n", "lock": ""},
+        {"folds/clusters.parquet": ""},
+        {"journal.log": "", "manifest.parquet": "", "experiment.yaml": "torn"},
+        {"trials/1/recipe.json": "{}", "experiment.yaml": "torn"},
+        {"study.json": "torn", "x.txt": ""},
+    ],
+)
+def test_what_is_left_of_a_study_is_the_study(tmp_path: Path, left: dict[str, str]) -> None:
+    for name, text in left.items():
+        write_text(tmp_path / "mine" / name, text)
+    assert new_or_known(tmp_path, "mine").path == tmp_path / "mine"
 
 
 def test_what_a_study_is_reads_back(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
 from workbench.addresses import ServerAddress
 from workbench.errors import DamagedFileError, StudyError, WorkbenchError
@@ -33,11 +34,17 @@ def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
     Its trials need not be readable.
 
     Raises:
-        StudyError: a search holds it; or it is not known what it is, since its folder was renamed.
+        StudyError: a search holds it; or its data lie in its folder; or it is not known what it is,
+            since its folder was renamed.
         DamagedFileError: the same, since its record is damaged.
         StoreError: its database or server does not answer, or refuses to.
     """
     info = folder.info()
+    if Path(info.data).resolve().is_relative_to(folder.path.resolve()):
+        raise StudyError(
+            f"The data of the study {folder.name} lie in its folder, in {info.data}: they would be "
+            "deleted with it. Move them elsewhere first."
+        )
     with folder.promoting(), folder.held():
         before = bytes_below(folder.path)
         artifacts = artifact_folder(workspace.tracking, folder.name)

@@ -71,7 +71,7 @@ def fit_experiment(
         DataError: the folder is laid out in no way that is known, or holds no two classes.
         StudyError: there is no such device, or the name cannot be a study's.
     """
-    name = new_or_known(workspace.studies, name or name_of(data)).name
+    name = new_or_known(workspace.studies, name or name_of(data, workspace)).name
     found = inspect_data(data, answers)
     machine = this_machine(workspace, device)
     about = experiment_text(found, machine, name, str(data))
@@ -93,10 +93,14 @@ def this_machine(workspace: Workspace, device: str) -> Machine:
     )
 
 
-def name_of(data: Path) -> str:
-    """Return the name of an experiment about a data folder: the folder's, in plain letters."""
+def name_of(data: Path, workspace: Workspace) -> str:
+    """Return the name of an experiment about a data folder: the folder's, in plain letters.
+
+    It is that of no folder in which a study would lie among somebody's files, as among the data.
+    """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", data.resolve().name).strip("._-")[:60].rstrip("._-")
-    if not re.fullmatch(NAME, plain) or plain in RESERVED_NAMES:
+    is_free = re.fullmatch(NAME, plain) and plain not in RESERVED_NAMES
+    if not is_free or StudyFolder(workspace.studies / plain).anothers_file():
         plain = f"data-{plain}".rstrip("-") if plain else "data"
     return plain
 
@@ -150,7 +154,7 @@ def named_or_fitted(
     if file is not None or options.data is None:
         place = workspace.root / DEMO if file is None else file
         return (*read_experiment(place), file or DEMO)
-    name = name_of(options.data)
+    name = name_of(options.data, workspace)
     file = Path("experiments") / f"{name}.yaml"
     folder = new_or_known(workspace.studies, options.study or name)
     if folder.info_file.exists() and folder.experiment().name == name:

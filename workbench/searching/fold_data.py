@@ -16,10 +16,7 @@ from workbench.screening.probe import Where
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
-from workbench.study.folder import StudyFolder
-
-FOLDS = "folds"
-"""Folder of a study that holds the clusters its files are dealt by."""
+from workbench.study.folder import FOLDS, StudyFolder
 
 
 def dealt(

@@ -29,6 +29,9 @@ LOCKS = ("lock", ".promoting")
 """Files of a study that hold nothing: by the first one process writes it, by the second one
 promotes."""
 
+FOLDS = "folds"
+"""Folder of a study that holds the clusters its files are dealt by; it is made before the study."""
+
 _PUT_BACK = "Put the file back from a copy, or start another study by --study NAME."
 
 
@@ -77,6 +80,22 @@ class StudyFolder:
         self.last_refit = path / "refit.json"
         self.cleaned = path / "cleaned.txt"
         self._lock = path / LOCKS[0]
+
+    def anothers_file(self) -> str:
+        """Return the name of a file or a folder here that no study wrote; empty if it is a study's.
+
+        Of a study that lost its `study.json`, all is taken for the study's.
+        """
+        if self.info_file.exists() or self.journal.exists() or not self.path.is_dir():
+            return ""
+        if any(self.path.glob("trials/*/recipe.json")):
+            return ""
+        own = {*LOCKS, FOLDS}  # of a start that was killed
+        with suppress(DamagedFileError):
+            self.begun()
+            own.add(self.experiment_file.name)
+        names = sorted({place.name for place in self.path.iterdir()} - own)
+        return next((name for name in names if not name.startswith(".")), "")
 
     def names(self) -> dict[str, str]:
         """Return the names of trials whose recipes have another fingerprint by now, by that."""
@@ -315,7 +334,7 @@ def new_or_known(root: Path, name: str) -> StudyFolder:
     """Return the folder of the study `name` under `root`, which need not exist.
 
     Raises:
-        StudyError: the name cannot be a folder's.
+        StudyError: the name cannot be a folder's, or is that of a folder of somebody's files.
     """
     if not re.fullmatch(NAME, name):
         raise StudyError(
@@ -327,7 +346,15 @@ def new_or_known(root: Path, name: str) -> StudyFolder:
             f"The study name {name!r} cannot be used: a folder of that name holds something "
             "else here. Choose another."
         )
-    return StudyFolder(root / name)
+    folder = StudyFolder(root / name)
+    if other := folder.anothers_file():
+        raise StudyError(
+            f"{folder.path} is no study and has files that are not a study's, e.g. "
+            f"{shown(other)}: a study would write over some of them, and its deletion would remove "
+            "all. Give the study another name (by --study of a search, or by --name of init), or "
+            "move these files."
+        )
+    return folder
 
 
 def find_study(root: Path, name: str | None) -> StudyFolder:

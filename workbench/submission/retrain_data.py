@@ -14,12 +14,12 @@ from workbench.errors import BundleError, DataError
 from workbench.fence import num_cores
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
 from workbench.screening.probe import Where
-from workbench.searching.fold_data import FOLDS, dealt
+from workbench.searching.fold_data import dealt
 from workbench.searching.slice_data import with_made_slices
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space, read_tree_as_space
 from workbench.space.weights_finder import WeightsFinder
-from workbench.study.folder import StudyFolder
+from workbench.study.folder import FOLDS, StudyFolder
 from workbench.submission.training_record import (
     FOLDER,
     FilesDigest,

@@ -15,13 +15,12 @@ from workbench.errors import BundleError, DamagedFileError, StudyError
 from workbench.files import write_text
 from workbench.scoring.slices import TEST, columns_used
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
-from workbench.searching.fold_data import FOLDS
 from workbench.selection.champion import Champion
 from workbench.selection.finalists import Finalist, Finalists, read_finalists
 from workbench.selection.leaderboard import complete_trials
 from workbench.selection.packing import was_trained_again
 from workbench.space.experiment import PLACES
-from workbench.study.folder import StudyFolder
+from workbench.study.folder import FOLDS, StudyFolder
 from workbench.study.packs import PackFolder, members_told, title_within
 from workbench.study.provenance import code_tags
 from workbench.study.records import MADE_BY, read_study
