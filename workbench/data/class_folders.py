@@ -13,12 +13,10 @@ from workbench.data.layout import Layout
 from workbench.data.media_files import NO_FILE, sizes_in
 from workbench.data.metadata import MetadataTable
 from workbench.data.split_names import split_called, split_hinted
-from workbench.data.targets import Classes, reader_of
+from workbench.data.targets import Classes, reader_of, third_class
 from workbench.data.unlabelled import Skipped, media_among, skipped_told, split_of_files
 from workbench.errors import DataError
 from workbench.tables import counted
-
-BINARY = "Two classes are told apart here, real and fake, and no more."
 
 _NAMED = 6
 """Folders or labels that a message names."""
@@ -306,16 +304,6 @@ def _refuse_several(media: Path, of_split: Mapping[str, str], what: str) -> None
         f"{media} has folders {what} ({shown_cell(first)}, {shown_cell(second)}), so that the "
         "splits would be lost. Move them so that each split has its classes: train/real, "
         "train/fake, test/real, ..."
-    )
-
-
-def third_class(place: Path, names: Sequence[str], what: str) -> str:
-    """Return the sentence for data with more than two classes."""
-    some = ", ".join(map(quoted, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
-    return (
-        f"{place} has {len(names)} {what}: {some}. {BINARY} Say which are which by `classes` under "
-        "`data` in the experiment, or by --fake and --real of `workbench init`; the others are "
-        "left out."
     )
 
 

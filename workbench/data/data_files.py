@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.data.class_folders import read_class_folders, tests_of_class_folders, unused_told
-from workbench.data.delimited import shown_cell
+from workbench.data.delimited import quoted, shown_cell
 from workbench.data.file_rows import SplitFiles, described_by, rows_of
 from workbench.data.label_table import read_label_table
 from workbench.data.labels import (
@@ -80,6 +80,9 @@ def list_data(folder: Path, layout: Layout) -> DataFiles:
         return _of_label_files(folder, layout)
     described = described_by(folder, layout)
     labelled, tests = of_one_kind(folder, layout, described)
+    if not labelled:
+        words = ", ".join(map(quoted, (*layout.classes.fake, *layout.classes.real)))
+        raise DataError(f"{folder} has no label that `classes` name: they name {words}.")
     if any((folder / name).exists() for name in layout.template):
         # Of folders of classes not all is listed that lies beside them.
         is_whole = layout.kind != "class-folders"

@@ -93,12 +93,13 @@ def with_fold(
         DataError: the tables have no such column, a split would lack a class, or a file is labelled
             both real and fake.
     """
-    has_val = (manifest.table["split"] == "val").any()
+    has_val, has_train = ((manifest.table["split"] == name).any() for name in ("val", "train"))
     if validation.kind == "given":
-        if not has_val:
+        if not has_val or not has_train:
             raise DataError(
-                "The data has no files of val. Say which of the labelled files validate: write "
-                "`validation: {kind: stratified}` into the experiment, or `kind: group`."
+                f"The data has no files of {'train' if has_val else 'val'}. Say which of the "
+                "labelled files validate: write `validation: {kind: stratified}` into the "
+                "experiment, or `kind: group`."
             )
         return manifest
     if validation.kind == "cluster" and clusters is None:

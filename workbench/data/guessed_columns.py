@@ -6,7 +6,6 @@ What is guessed is said, and written into an experiment, where it can be correct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from workbench.data.class_folders import third_class
 from workbench.data.columns import (
     OTHER_SCORES,
     OTHER_TARGETS,
@@ -17,7 +16,7 @@ from workbench.data.columns import (
 )
 from workbench.data.delimited import Delimited, quoted
 from workbench.data.split_names import SPLIT_COLUMNS, other_split_columns
-from workbench.data.targets import Classes, means, reader_of, require_agreement
+from workbench.data.targets import Classes, means, reader_of, require_agreement, third_class
 from workbench.errors import DataError
 from workbench.values import Frozen
 

@@ -18,14 +18,13 @@ from pydantic import Field, model_validator
 
 from workbench.console import say
 from workbench.data.columns import and_more
-from workbench.data.delimited import quoted, shown_cell
+from workbench.data.delimited import shown_cell
 from workbench.data.labels import read_labels
 from workbench.data.manifest import Layout, Manifest, check_splits, read_labelled
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import column_of
 from workbench.data.names import match
 from workbench.errors import DataError
-from workbench.tables import counted
 from workbench.values import Frozen
 
 HOLDOUT = "holdout"
@@ -158,14 +157,11 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
                 f"The holdout {folder} has no label file: looked for "
                 f"{', '.join((*_LABELS, *usual))}. Put one there."
             )
-        labels, told = next(name for name in _LABELS if (folder / name).exists()), list[str]()
+        labels = next(name for name in _LABELS if (folder / name).exists())
         own = {"train_labels": (), "val_labels": (labels,)}
         if layout.kind == "label-files":
-            media, told = _media_of(folder, labels, layout)
-            own["val_media"] = (media,)
+            own["val_media"] = (_media_of(folder, labels, layout),)
         places = places.model_copy(update=own)
-        for line in told:
-            say(f"holdout: {line}")
     manifest = read_labelled(folder, places, cache=cache)
     for line in manifest.understood:
         say(f"holdout: {line}")
@@ -173,36 +169,19 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     return replace(manifest, table=manifest.table.assign(split=HOLDOUT))
 
 
-def _media_of(folder: Path, labels: str, layout: Layout) -> tuple[str, list[str]]:
-    """Return the folder in which most files of a label file are, and what is told of it.
+def _media_of(folder: Path, labels: str, layout: Layout) -> str:
+    """Return the folder in which most files of a label file are.
 
     Raises:
         DataError: the label file or a media folder is unusable.
     """
     names = read_labels(folder / labels, layout.columns, layout.classes).table["cell"]
-    there = [place for place in _MEDIA if (folder / place).is_dir()]
-    sizes = {place: sizes_in(folder / place, "the holdout") for place in there}
-    found = {
-        place: match(names, files_among(inside), where=labels).files
-        for place, inside in sizes.items()
-    }
-    media = max(found, key=lambda place: len(found[place]))
-    prefix = "" if media == "." else f"{media}/"
-    taken = set(found[media].values())
-    others: dict[str, str] = {}
-    for file in sorted({*files_among(sizes["."])} - {prefix + name for name in taken}):
-        parts = file.split("/")
-        for cut in range(len(parts)):
-            inner = "/".join(parts[cut:])
-            if inner in taken:
-                others.setdefault(inner, file)
-    if not others:
-        return media, []
-    inner, file = next(iter(others.items()))
-    return media, [
-        f"{labels}: {counted(len(others), 'name')} of files in two folders, e.g. "
-        f"{quoted(prefix + inner)}, which is taken, and {quoted(file)}"
-    ]
+    num_found = dict[str, int]()
+    for place in _MEDIA:
+        if (folder / place).is_dir():
+            there = files_among(sizes_in(folder / place, "the holdout"))
+            num_found[place] = len(match(names, there, where=labels).files)
+    return max(num_found, key=lambda place: num_found[place])
 
 
 def _is_held(table: pd.DataFrame, holdout: Holdout) -> npt.NDArray[np.bool_]:

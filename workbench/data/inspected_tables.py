@@ -96,8 +96,14 @@ def label_tables(
             has the names of files in a folder of the test alone.
     """
     labelled = {}
-    for name, table in found.tables.items():
-        if is_template(name, table) or (answers.table and name != answers.table):
+    tables = {
+        name: table
+        for name, table in found.tables.items()
+        if not is_template(name, table) and answers.table in (None, name)
+    }
+    others = {name for name, table in tables.items() if _is_without(table, answers)}
+    for name, table in tables.items():
+        if name in others and others != tables.keys():
             continue
         split, prefer = split_of_file(name), list[str]()
         names = None
@@ -119,6 +125,13 @@ def label_tables(
             require_header(table, names, target, files)
             labelled[name] = names, target
     return labelled
+
+
+def _is_without(table: Delimited, answers: Answers) -> bool:
+    """Return whether a table has neither a column that a person names, nor labels by another."""
+    header = {fold(cell) for cell in header_of(table)}
+    named = {fold(name) for name in (answers.name, answers.label) if name is not None}
+    return not named <= header and label_column(table, Answers(fake=answers.fake), []) is None
 
 
 def split_of_file(name: str) -> str | None:

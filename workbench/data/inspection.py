@@ -11,7 +11,6 @@ from workbench.data.class_folders import (
     is_of_classes,
     require_one_split,
     split_folders,
-    third_class,
     without_media,
 )
 from workbench.data.columns import Columns
@@ -47,7 +46,7 @@ from workbench.data.media_files import sizes_in
 from workbench.data.media_kinds import MediaKind, count_kinds
 from workbench.data.metadata import column_of, metadata_of
 from workbench.data.split_names import split_called
-from workbench.data.targets import Classes, require_names_agree
+from workbench.data.targets import Classes, require_names_agree, third_class
 from workbench.data.unlabelled import media_among
 from workbench.errors import DataError
 
@@ -282,7 +281,8 @@ def _with_known_groups(layout: Layout, files: DataFiles) -> Layout:
 def _validation(files: DataFiles, layout: Layout) -> tuple[Validation, str]:
     """Return how the labelled files are dealt where there are none of val, and what is said."""
     table = files.table
-    if (table["split"] == "val").any():
+    lacking = [name for name in ("val", "train") if not (table["split"] == name).any()]
+    if not lacking:
         return Validation(), ""
     manifest = _as_manifest(files, layout)
     tried = [Validation(kind="group", folds=FOLDS)] if layout.groups else []
@@ -295,8 +295,8 @@ def _validation(files: DataFiles, layout: Layout) -> tuple[Validation, str]:
         number = int((dealt.table["split"] == "val").sum())
         by = f", all files of one {layout.groups[0]} together" if validation.kind == "group" else ""
         return validation, (
-            f"validation: there is no val, so of {validation.folds} parts of the labelled files "
-            f"one validates, about {number} files{by}; the same files every time"
+            f"validation: there is no {lacking[0]}, so of {validation.folds} parts of the labelled "
+            f"files one validates, about {number} files{by}; the same files every time"
         )
     few = {c: int((table["target"] == t).sum()) for c, t in (("real", 0), ("fake", 1))}
     raise DataError(

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from workbench.data.any_table import Spreadsheet, read_any_table
-from workbench.data.class_folders import third_class
 from workbench.data.columns import (
     NAME_COLUMNS,
     OR_NAMED,
@@ -40,6 +39,7 @@ from workbench.data.targets import (
     reader_of,
     require_agreement,
     require_fake_is_one,
+    third_class,
 )
 from workbench.data.unlabelled import split_of_files
 from workbench.errors import DataError

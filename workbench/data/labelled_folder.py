@@ -1,17 +1,26 @@
 """The labelled files of another folder than the data: of a slice, or of a holdout."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from workbench.console import say
 from workbench.data.any_table import read_any_table
 from workbench.data.columns import OTHER_TARGETS, TARGET_COLUMNS, find_names, fold
 from workbench.data.data_files import of_one_kind, split_with_labels, tell_doubts
 from workbench.data.delimited import quoted, shown_cell
-from workbench.data.file_rows import SplitFiles, described_by
+from workbench.data.file_rows import SplitFiles, described_by, prefix_of
 from workbench.data.guessed_columns import header_of
 from workbench.data.inspected_tables import split_of_file, tables_in
 from workbench.data.layout import Layout
+from workbench.data.media_files import sizes_in
+from workbench.data.named_files import names_before_numbers
+from workbench.data.names import folded_stem
+from workbench.data.split_names import splits_in
+from workbench.data.split_places import other_splits_told
 from workbench.data.targets import require_agreement
+from workbench.data.unlabelled import media_among
 from workbench.errors import DataError
 from workbench.gate import is_inside
 from workbench.tables import counted
@@ -27,7 +36,7 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
     """
     if not folder.is_dir():
         raise DataError(f"The labelled folder {folder} does not exist. Name one that does.")
-    layout = _as_tables_are(folder, layout)
+    layout, doubts = _as_tables_are(folder, layout)
     described = described_by(folder, layout)
     if layout.kind != "label-files":
         labelled, predicted = of_one_kind(folder, layout, described)
@@ -48,8 +57,48 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
         labelled = [split_with_labels(split, folder, layout, described) for split in there]
         predicted = None
     tell_doubts(folder, layout, labelled, predicted, described)
-    labelled[-1].understood.extend(_other_tables_told(folder, layout))
+    said = labelled[-1].understood
+    said.extend((*doubts, *_other_tables_told(folder, layout)))
+    rows = pd.concat([split.rows for split in labelled], ignore_index=True)
+    # Of a table of its own, that of a holdout, the files are of `val` by that word alone.
+    if layout.kind != "label-files" or layout.train_labels:
+        said.extend(other_splits_told(rows, with_test=False))
+    said.extend(_called_alike(folder, labelled))
     return labelled
+
+
+def _called_alike(folder: Path, labelled: Sequence[SplitFiles]) -> list[str]:
+    """Return a line on media of no row that are called as files of the rows are, but for endings.
+
+    Folders often number their files alike, and those of the rows may be the others. Those in a
+    folder of another split are none of them, where the rows have files in that of their own.
+    """
+    taken, split_of = dict[str, str](), dict[str, str]()
+    for split in labelled:
+        prefix = prefix_of(split.media, folder)
+        there = split.rows.loc[split.rows["status"] == "ok", "path"]
+        for path in there.str.removeprefix("./"):
+            taken.setdefault(folded_stem(path.removeprefix(prefix)), path)
+            split_of[path] = split.split
+    others: dict[str, str] = {}
+    for file in media_among(sizes_in(folder, "labelled files"))[0]:
+        if file in split_of:
+            continue
+        parts = folded_stem(file).split("/")
+        inner = ("/".join(parts[cut:]) for cut in range(len(parts)))
+        own = next((name for name in inner if name in taken), None)
+        if own is None or own in others:
+            continue
+        name, path = split_of[taken[own]], taken[own]
+        if splits_in(path) != {name} or splits_in(file) <= {name}:
+            others[own] = file
+    if not others:
+        return []
+    own, file = next(iter(others.items()))
+    return [
+        f"{counted(len(others), 'name')} of files in two folders, e.g. {quoted(taken[own])}, which "
+        f"is taken, and {quoted(file)}"
+    ]
 
 
 def _other_tables_told(folder: Path, layout: Layout) -> list[str]:
@@ -76,10 +125,11 @@ def _other_tables_told(folder: Path, layout: Layout) -> list[str]:
     return [f"tables of which nothing is taken: {', '.join(map(shown_cell, left))}"] if left else []
 
 
-def _as_tables_are(folder: Path, layout: Layout) -> Layout:
-    """Return the layout of another folder than the data: a table of it may have an index, too.
+def _as_tables_are(folder: Path, layout: Layout) -> tuple[Layout, list[str]]:
+    """Return the layout of another folder than the data, and what is in doubt of its tables.
 
-    Names are then in another column, see `find_names`, which is that of its first table.
+    A table may have an index, or number its rows: names are then in another column, see
+    `find_names` and `names_before_numbers`.
 
     Raises:
         DataError: another column turns the labels of a table over, or two tables have the names in
@@ -87,7 +137,7 @@ def _as_tables_are(folder: Path, layout: Layout) -> Layout:
     """
     places = layout.table if layout.kind == "table" else layout.train_labels + layout.val_labels
     paths = (folder / name for name in places) if layout.kind != "class-folders" else ()
-    columns, names = layout.columns, list[str]()
+    columns, names, doubts = layout.columns, list[str](), list[str]()
     for path in paths:
         if not path.is_file() or not is_inside(path, folder):
             continue
@@ -96,12 +146,15 @@ def _as_tables_are(folder: Path, layout: Layout) -> Layout:
         if columns.target in header and not layout.classes.fake:
             require_agreement(table, header.index(columns.target))
         if columns.name in header and (at := find_names(table, columns)) is not None:
+            at, doubt = names_before_numbers(table, at, folder)
             names.append(header[at])
+            doubts += [doubt] if doubt else []
     if not names:
-        return layout
+        return layout, []
     if len({*names}) > 1:
         raise DataError(
             f"{folder}: the names of files are in the column {quoted(names[0])} of one table and "
             f"in {quoted(names[1])} of another. Call them alike."
         )
-    return layout.model_copy(update={"columns": columns.model_copy(update={"name": names[0]})})
+    columns = columns.model_copy(update={"name": names[0]})
+    return layout.model_copy(update={"columns": columns}), doubts

@@ -24,6 +24,7 @@ from workbench.data.columns import (
     lacks_one_of,
 )
 from workbench.data.delimited import Delimited, quoted, read_delimited, shown_cell
+from workbench.data.named_files import names_before_numbers
 from workbench.data.names import folded, folded_stem, match, spelled
 from workbench.errors import DataError
 from workbench.tables import counted
@@ -92,6 +93,9 @@ class MetadataTable:
     rows: pd.DataFrame
     """`cell`, a file's name as it stands, and columns of the metadata, by `column_of`."""
 
+    doubt: str = ""
+    """A line on another column that may have the names; empty if none does."""
+
     def join(
         self, labels: pd.DataFrame, files: Collection[str], *, media: str, split: str
     ) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -149,7 +153,7 @@ class MetadataTable:
         rows, own = rows[rows["target"] >= 0], self.rows.drop(columns="cell")
         names = {folded_stem(cell) for cell in self.rows["cell"]}
         num_paths = rows.groupby("name")["path"].nunique()
-        said = []
+        said = [self.doubt] if self.doubt else []
         if twice := [n for n in num_paths.index[num_paths > 1] if folded_stem(n) in names]:
             said.append(
                 f"{self.name}: a row says something of two files, both called "
@@ -203,7 +207,7 @@ def read_metadata(path: Path, metadata: Metadata, columns: Columns) -> MetadataT
 
     Raises:
         DataError: it cannot be read, has no column of names, names a file outside its folder, or
-            says two things of one name.
+            says two things of one name; or see `names_before_numbers`.
     """
     table = read_delimited(path)
     cells = metadata_cells(table, metadata)
@@ -213,11 +217,12 @@ def read_metadata(path: Path, metadata: Metadata, columns: Columns) -> MetadataT
     if name_at is None:
         raise DataError(lacks_one_of(table, NAME_COLUMNS, "name"))
     check_rows(table)
+    name_at, doubt = names_before_numbers(table, name_at, path.parent)
     names = cells_of(table.rows[1:], name_at)
     check_names(names, table.lines[1:], path)
     rows = pd.DataFrame({"cell": names, **cells}, dtype="str").drop_duplicates(ignore_index=True)
     _require_one_row_each(rows, "cell", path.name)
-    return MetadataTable(path.name, rows)
+    return MetadataTable(path.name, rows, doubt)
 
 
 def spelled_apart(splits: Iterable[pd.DataFrame]) -> list[str]:

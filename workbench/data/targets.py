@@ -45,6 +45,11 @@ _MAY_SAY = re.compile(
     "|".join((*_IN_NAMES["fake"], *_IN_NAMES["real"], "bona_fide")), re.IGNORECASE
 )
 
+_BINARY = "Two classes are told apart here, real and fake, and no more."
+
+_NAMED = 6
+"""Labels or folders that a message names."""
+
 _SOME = 200
 """Cells of a column that say whether it has words for a class."""
 
@@ -116,6 +121,16 @@ def read_targets(
     numbers = "/".join(str(target) for target, some in seen.items() if some)
     is_usual = not classes.fake and {word.strip() for word in meaning} <= {"0", "1"}
     return np.array(found, np.int8), "" if is_usual else f"{said} read as {numbers}"
+
+
+def third_class(place: Path, names: Sequence[str], what: str) -> str:
+    """Return the sentence for data with more than two classes."""
+    some = ", ".join(map(quoted, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
+    return (
+        f"{place} has {len(names)} {what}: {some}. {_BINARY} Say which are which by `classes` "
+        "under `data` in the experiment, or by --fake and --real of `workbench init`; the others "
+        "are left out."
+    )
 
 
 def require_fake_is_one(column: str, words: Sequence[str], classes: Classes, path: Path) -> None:
