@@ -157,3 +157,13 @@ def test_data_without_files_of_train_are_dealt_anew(tmp_path: Path) -> None:
         DataError, match=r"no files of train\. Say which .* `validation: {kind: str"
     ):
         with_fold(manifest, Validation())
+
+
+@pytest.mark.parametrize("place", ["images", "media", "."])
+def test_media_of_a_holdout_of_one_table_may_lie_beside_it(tmp_path: Path, place: str) -> None:
+    rows = [f"{n}.png,{n % 2}" for n in MIXED]
+    layout = inspect_data(made(tmp_path / "d", "name,label", rows, "images/*.png")).layout
+    held = made(tmp_path / "h", "name,label", rows, f"{place}/*.png")
+    table = read_holdout(held, layout, cache=tmp_path / "cache").table
+    assert are_right(table)
+    assert set(table["status"]) == {"ok"}

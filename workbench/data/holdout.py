@@ -158,9 +158,11 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
                 f"{', '.join((*_LABELS, *usual))}. Put one there."
             )
         labels = next(name for name in _LABELS if (folder / name).exists())
-        own = {"train_labels": (), "val_labels": (labels,)}
+        own: dict[str, tuple[str, ...]] = {"train_labels": (), "val_labels": (labels,)}
         if layout.kind == "label-files":
             own["val_media"] = (_media_of(folder, labels, layout),)
+        else:
+            own["media"] = (*layout.media, *_MEDIA[:2])
         places = places.model_copy(update=own)
     manifest = read_labelled(folder, places, cache=cache)
     for line in manifest.understood:
