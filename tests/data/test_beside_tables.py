@@ -38,43 +38,70 @@ def by_ids(folder: Path) -> Layout:
     return inspect_data(data).layout
 
 
-@pytest.mark.parametrize("first", [0, 1])
-@pytest.mark.parametrize("header", ["filename", "audio_path"])
-def test_numbers_of_rows_of_a_slice_give_way_to_the_names_beside_them(
-    tmp_path: Path, header: str, first: int
+@pytest.mark.parametrize("names", ["val.csv", "labels.csv"])
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [("filename", "{row},{n}.png"), ("image", "{row},{n}"), ("audio_path", "{n},{other}.png")],
+)
+def test_numbers_beside_names_of_other_files_are_refused_in_a_slice(
+    tmp_path: Path, names: str, header: str, row: str
 ) -> None:
-    layout = by_ids(tmp_path / "d")
-    rows = [f"{row},{n}.png,{n % 2}" for row, n in enumerate(MIXED, start=first)]
-    for place, names in (("val/*.png", "val.csv"), ("media/*.png", "labels.csv")):
-        held = beside(tmp_path / names, f"id,{header},label", rows, place)
-        (held / "val.csv").rename(held / names)
-        table = read_holdout(held, layout, cache=tmp_path / "cache").table
-        assert are_right(table)
-    held = tmp_path / "val.csv"
-    table = read_labelled(held, layout, cache=tmp_path / "cache").table
-    assert are_right(table)
+    layout, cache = by_ids(tmp_path / "d"), tmp_path / "cache"
+    cells = [row.format(row=at, n=n, other=7 - n) for at, n in enumerate(MIXED)]
+    rows = [f"{some},{n % 2}" for some, n in zip(cells, MIXED, strict=True)]
+    held = beside(tmp_path / "h", f"id,{header},label", rows, "val/*.png")
+    (held / "val.csv").rename(held / names)
+    (held / "val").rename(held / ("val" if names == "val.csv" else "media"))
+    said = f"could be in the column 'id' or '{header}', which name other files"
+    with pytest.raises(DataError, match=said):
+        read_holdout(held, layout, cache=cache)
+    if names == "val.csv":
+        with pytest.raises(DataError, match=said):
+            read_labelled(held, layout, cache=cache)
+    table = pd.read_csv(held / names)
+    table.drop(columns="id").rename(columns={header: "id"}).to_csv(held / names, index=False)
+    if "{other}" not in row:
+        assert are_right(read_holdout(held, layout, cache=cache).table)
 
 
-def test_other_numbers_beside_names_are_the_names_and_it_is_told(tmp_path: Path) -> None:
-    layout = by_ids(tmp_path / "d")
-    rows = [f"{n},{7 - n}.png,{n % 2}" for n in MIXED]
-    held = beside(tmp_path / "h", "id,filename,label", rows, "val/*.png")
-    found = read_labelled(held, layout, cache=tmp_path / "cache")
-    assert are_right(found.table)
-    said = "\n".join(found.understood)
-    assert "val.csv: files are named by 'id'; 'filename' names others" in said
+def test_numbers_beside_names_of_the_same_files_or_of_none_of_the_media_are_names(
+    tmp_path: Path,
+) -> None:
+    layout, cache = by_ids(tmp_path / "d"), tmp_path / "cache"
+    for header, name in (
+        ("filename", "{n}.png"),
+        ("photo", "p{n}.jpg"),
+        ("source_image", "{other}.png"),
+    ):
+        rows = [f"{n},{name.format(n=n, other=7 - n)},{n % 2}" for n in MIXED]
+        held = beside(tmp_path / header, f"id,{header},label", rows, "val/*.png", "photos/p*.jpg")
+        assert are_right(read_labelled(held, layout, cache=cache).table)
 
 
-def test_numbers_of_rows_of_metadata_give_way_to_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["wavs/{n}.wav", "{n}"])
+def test_numbers_of_metadata_beside_names_of_other_files_are_told(
+    tmp_path: Path, name: str
+) -> None:
     data = made(tmp_path, "file,label", [f"{n}.wav,{n % 2}" for n in MIXED], "wavs/*.wav")
-    lines = [f"{row},wavs/{n}.wav,s{n % 5}" for row, n in enumerate(MIXED)]
-    (data / "metadata.csv").write_text("\n".join(["file,filename,speaker", *lines]))
-    table = read_manifest(data, inspect_data(data).layout, cache=tmp_path / "cache").table
+    lines = [f"{row},{name.format(n=n)},s{n % 5}" for row, n in enumerate(MIXED)]
+    (data / "metadata.csv").write_text("\n".join(["file,recording,speaker", *lines]))
+    said = "metadata.csv: numbers name the files, e.g. '0', and the column 'recording' names others"
+    assert any(line.startswith(said) for line in inspect_data(data).lines())
+    lines = [f"{n},{name.format(n=n)},s{n % 5}" for n in MIXED]
+    (data / "metadata.csv").write_text("\n".join(["file,recording,speaker", *lines]))
+    assert not any("numbers name the files" in line for line in inspect_data(data).lines())
+
+
+def test_names_of_sources_in_metadata_are_no_doubt(tmp_path: Path) -> None:
+    rows = [f"{n},{n % 2}" for n in MIXED]
+    data = made(tmp_path, "id,label", rows, "crops/*.png", "photos/p*.jpg")
+    lines = [f"{n},p{n}.jpg,s{n % 5}" for n in range(8)]
+    (data / "metadata.csv").write_text("\n".join(["id,photo,speaker", *lines]))
+    found = inspect_data(data)
+    assert not any("numbers name the files" in line for line in found.lines())
+    table = read_manifest(data, found.layout, cache=tmp_path / "cache").table
     told = dict(zip(table["path"], table[column_of("speaker")], strict=True))
-    assert all(told[f"wavs/{n}.wav"] == f"s{n % 5}" for n in MIXED)
-    (data / "metadata.csv").write_text("\n".join(["clip,audio_path,speaker", *lines]))
-    with pytest.raises(DataError, match="in the column 'audio_path' or 'clip', which name other"):
-        inspect_data(data)
+    assert all(told[f"crops/{n}.png"] == f"s{n % 5}" for n in MIXED)
 
 
 @pytest.mark.parametrize("kind", ["table", "label-files"])
@@ -129,7 +156,10 @@ def test_tables_without_the_columns_that_a_person_names_are_not_those_of_labels(
     assert targets(inspect_data(data, answers)) == {f"images/{n}.png": n % 2 for n in MIXED} | {
         f"test/{n}.png": -1 for n in MIXED
     }
-    (data / "more.csv").write_text("\n".join(["image,label", *rows]))
+    (data / "val.csv").write_text("\n".join(["image,truth", *rows]))
+    with pytest.raises(DataError, match=r"val.csv has no column 'y'"):
+        inspect_data(data, answers)
+    (data / "val.csv").rename(data / "more.csv").write_text("\n".join(["image,label", *rows]))
     with pytest.raises(DataError, match=r"more.csv has no column 'y'"):
         inspect_data(data, answers)
     with pytest.raises(DataError, match="has no column 'z'"):
@@ -167,3 +197,36 @@ def test_media_of_a_holdout_of_one_table_may_lie_beside_it(tmp_path: Path, place
     table = read_holdout(held, layout, cache=tmp_path / "cache").table
     assert are_right(table)
     assert set(table["status"]) == {"ok"}
+
+
+def test_one_kind_in_one_folder_is_called_alike_and_no_more(tmp_path: Path) -> None:
+    rows = [f"{n},{n % 2}" for n in MIXED]
+    layout = inspect_data(made(tmp_path / "d", "name,label", rows, "images/*.mp4")).layout
+    places = ["images/*.mp4", "images/*.jpg", "sounds/*.wav", "masks/*.mp4"]
+    held = made(tmp_path / "h", "name,label", [f"{n}.mp4,{n % 2}" for n in MIXED], *places)
+    said = "\n".join(read_labelled(held, layout, cache=tmp_path / "cache").understood)
+    assert "two folders" not in said
+
+
+@pytest.mark.parametrize("place", ["test", "val"])
+def test_one_table_without_splits_has_no_files_of_another_split(tmp_path: Path, place: str) -> None:
+    rows = [f"train/{n}.png,{n % 2}" for n in MIXED]
+    layout = inspect_data(made(tmp_path / "d", "path,label", rows, "train/*.png")).layout
+    rows = [f"{place}/{n}.png,{n % 2}" for n in MIXED]
+    held = made(tmp_path / "h", "path,label", rows, f"{place}/*.png")
+    said = "\n".join(read_labelled(held, layout, cache=tmp_path / "cache").understood)
+    assert "another split" not in said
+
+
+@pytest.mark.parametrize("stray", ["media", "images"])
+def test_the_fuller_folder_of_a_holdout_of_one_table_has_its_media(
+    tmp_path: Path, stray: str
+) -> None:
+    rows = [f"{n}.png,{n % 2}" for n in MIXED]
+    layout = inspect_data(made(tmp_path / "d", "name,label", rows, "images/*.png")).layout
+    held = made(tmp_path / "h", "name,label", rows, "testset/*.png")
+    (held / stray).mkdir()
+    (held / stray / "x.png").write_text("x")
+    table = read_holdout(held, layout, cache=tmp_path / "cache").table
+    assert set(table["status"]) == {"ok"}
+    assert are_right(table)

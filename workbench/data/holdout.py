@@ -7,6 +7,7 @@ are neither decoded, checked, trained on nor scored.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -17,7 +18,8 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from workbench.console import say
-from workbench.data.columns import and_more
+from workbench.data.any_table import read_any_table
+from workbench.data.columns import and_more, cells_of, find_names
 from workbench.data.delimited import shown_cell
 from workbench.data.labels import read_labels
 from workbench.data.manifest import Layout, Manifest, check_splits, read_labelled
@@ -160,9 +162,15 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
         labels = next(name for name in _LABELS if (folder / name).exists())
         own: dict[str, tuple[str, ...]] = {"train_labels": (), "val_labels": (labels,)}
         if layout.kind == "label-files":
-            own["val_media"] = (_media_of(folder, labels, layout),)
+            names = read_labels(folder / labels, layout.columns, layout.classes).table["cell"]
+            own["val_media"] = (_media_of(folder, list(names), _MEDIA, labels),)
         else:
-            own["media"] = (*layout.media, *_MEDIA[:2])
+            file = next((name for name in layout.table if (folder / name).exists()), labels)
+            table = read_any_table(folder / file)
+            at = find_names(table, layout.columns)
+            cells = [] if at is None else cells_of(table.rows[1:], at)
+            own["table"] = (file,)
+            own["media"] = (_media_of(folder, cells, (*layout.media, *_MEDIA), file),)
         places = places.model_copy(update=own)
     manifest = read_labelled(folder, places, cache=cache)
     for line in manifest.understood:
@@ -171,18 +179,17 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     return replace(manifest, table=manifest.table.assign(split=HOLDOUT))
 
 
-def _media_of(folder: Path, labels: str, layout: Layout) -> str:
-    """Return the folder in which most files of a label file are.
+def _media_of(folder: Path, names: Sequence[str], places: Sequence[str], where: str) -> str:
+    """Return the one of these folders in which most of the files are that a table names.
 
     Raises:
-        DataError: the label file or a media folder is unusable.
+        DataError: a name could be two files, or a media folder is unusable.
     """
-    names = read_labels(folder / labels, layout.columns, layout.classes).table["cell"]
     num_found = dict[str, int]()
-    for place in _MEDIA:
+    for place in places:
         if (folder / place).is_dir():
             there = files_among(sizes_in(folder / place, "the holdout"))
-            num_found[place] = len(match(names, there, where=labels).files)
+            num_found[place] = len(match(names, there, where=where).files)
     return max(num_found, key=lambda place: num_found[place])
 
 

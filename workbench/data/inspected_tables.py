@@ -101,7 +101,11 @@ def label_tables(
         for name, table in found.tables.items()
         if not is_template(name, table) and answers.table in (None, name)
     }
-    others = {name for name, table in tables.items() if _is_without(table, answers)}
+    others = {
+        name
+        for name, table in tables.items()
+        if split_of_file(name) not in ("train", "val") and _is_without(table, answers)
+    }
     for name, table in tables.items():
         if name in others and others != tables.keys():
             continue

@@ -7,15 +7,23 @@ import pandas as pd
 
 from workbench.console import say
 from workbench.data.any_table import read_any_table
-from workbench.data.columns import OTHER_TARGETS, TARGET_COLUMNS, find_names, fold
+from workbench.data.columns import (
+    OTHER_TARGETS,
+    TARGET_COLUMNS,
+    cells_of,
+    find_names,
+    fold,
+    names_others,
+)
 from workbench.data.data_files import of_one_kind, split_with_labels, tell_doubts
-from workbench.data.delimited import quoted, shown_cell
+from workbench.data.delimited import Delimited, quoted, shown_cell
 from workbench.data.file_rows import SplitFiles, described_by, prefix_of
 from workbench.data.guessed_columns import header_of
 from workbench.data.inspected_tables import split_of_file, tables_in
 from workbench.data.layout import Layout
-from workbench.data.media_files import sizes_in
-from workbench.data.named_files import names_before_numbers
+from workbench.data.media_files import files_among, sizes_in
+from workbench.data.media_kinds import kind_by_ending
+from workbench.data.named_files import named_apart, rivals_of_numbers
 from workbench.data.names import folded_stem
 from workbench.data.split_names import splits_in
 from workbench.data.split_places import other_splits_told
@@ -36,7 +44,7 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
     """
     if not folder.is_dir():
         raise DataError(f"The labelled folder {folder} does not exist. Name one that does.")
-    layout, doubts = _as_tables_are(folder, layout)
+    layout = _as_tables_are(folder, layout)
     described = described_by(folder, layout)
     if layout.kind != "label-files":
         labelled, predicted = of_one_kind(folder, layout, described)
@@ -58,11 +66,13 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
         predicted = None
     tell_doubts(folder, layout, labelled, predicted, described)
     said = labelled[-1].understood
-    said.extend((*doubts, *_other_tables_told(folder, layout)))
-    rows = pd.concat([split.rows for split in labelled], ignore_index=True)
-    # Of a table of its own, that of a holdout, the files are of `val` by that word alone.
-    if layout.kind != "label-files" or layout.train_labels:
-        said.extend(other_splits_told(rows, with_test=False))
+    said.extend(_other_tables_told(folder, layout))
+    # Of one table without splits, all is of `train` or `val` by that word alone. What is called
+    # after the test is of no other split.
+    if len(labelled) > 1 or (layout.kind == "label-files" and layout.train_labels):
+        rows = pd.concat([split.rows for split in labelled], ignore_index=True)
+        of_test = rows["path"].map(lambda path: splits_in(path) == {"test"})
+        said.extend(other_splits_told(rows[~of_test], with_test=False))
     said.extend(_called_alike(folder, labelled))
     return labelled
 
@@ -70,8 +80,9 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
 def _called_alike(folder: Path, labelled: Sequence[SplitFiles]) -> list[str]:
     """Return a line on media of no row that are called as files of the rows are, but for endings.
 
-    Folders often number their files alike, and those of the rows may be the others. Those in a
-    folder of another split are none of them, where the rows have files in that of their own.
+    Folders often number their files alike, and those of the rows may be the others. None of them is
+    of another kind, as the sound of a video, or in a folder of masks or the like, or in one of
+    another split, where the row's file is in that of its own.
     """
     taken, split_of = dict[str, str](), dict[str, str]()
     for split in labelled:
@@ -82,7 +93,7 @@ def _called_alike(folder: Path, labelled: Sequence[SplitFiles]) -> list[str]:
             split_of[path] = split.split
     others: dict[str, str] = {}
     for file in media_among(sizes_in(folder, "labelled files"))[0]:
-        if file in split_of:
+        if file in split_of or names_others(file.rpartition("/")[0]):
             continue
         parts = folded_stem(file).split("/")
         inner = ("/".join(parts[cut:]) for cut in range(len(parts)))
@@ -90,6 +101,9 @@ def _called_alike(folder: Path, labelled: Sequence[SplitFiles]) -> list[str]:
         if own is None or own in others:
             continue
         name, path = split_of[taken[own]], taken[own]
+        is_beside = file.rpartition("/")[0] == path.rpartition("/")[0]
+        if is_beside or kind_by_ending(file) != kind_by_ending(path):
+            continue
         if splits_in(path) != {name} or splits_in(file) <= {name}:
             others[own] = file
     if not others:
@@ -125,19 +139,48 @@ def _other_tables_told(folder: Path, layout: Layout) -> list[str]:
     return [f"tables of which nothing is taken: {', '.join(map(shown_cell, left))}"] if left else []
 
 
-def _as_tables_are(folder: Path, layout: Layout) -> tuple[Layout, list[str]]:
-    """Return the layout of another folder than the data, and what is in doubt of its tables.
+def _require_no_rival(table: Delimited, at: int, folder: Path, layout: Layout) -> None:
+    """Refuse numbers for names where another column names other files of the media folders.
 
-    A table may have an index, or number its rows: names are then in another column, see
-    `find_names` and `names_before_numbers`.
+    They may be those of the rows, and the labels be of the other files.
 
     Raises:
-        DataError: another column turns the labels of a table over, or two tables have the names in
-            unlike columns.
+        DataError: there is such a column, or a folder cannot be listed.
+    """
+    rivals = rivals_of_numbers(table, at)
+    if not rivals:
+        return
+    keys = ("media",) if layout.kind == "table" else ("train_media", "val_media")
+    places = {
+        next((name for name in getattr(layout, key) if (folder / name).is_dir()), None)
+        for key in keys
+    }
+    stems = {
+        folded_stem(file).rpartition("/")[2]
+        for place in places - {None}
+        for file in files_among(sizes_in(folder / str(place), table.path.name))
+    }
+    for header, cells in rivals.items():
+        if named_apart(cells_of(table.rows[1:], at), cells, stems):
+            raise DataError(
+                f"{table.path}: the names of files could be in the column "
+                f"{quoted(header_of(table)[at])} or {quoted(header)}, which name other files. Take "
+                "one of the two out."
+            )
+
+
+def _as_tables_are(folder: Path, layout: Layout) -> Layout:
+    """Return the layout of another folder than the data: a table of it may have an index, too.
+
+    Names are then in another column, see `find_names`, which is that of its first table.
+
+    Raises:
+        DataError: another column turns the labels of a table over, or names other files, or two
+            tables have the names in unlike columns.
     """
     places = layout.table if layout.kind == "table" else layout.train_labels + layout.val_labels
     paths = (folder / name for name in places) if layout.kind != "class-folders" else ()
-    columns, names, doubts = layout.columns, list[str](), list[str]()
+    columns, names = layout.columns, list[str]()
     for path in paths:
         if not path.is_file() or not is_inside(path, folder):
             continue
@@ -146,15 +189,13 @@ def _as_tables_are(folder: Path, layout: Layout) -> tuple[Layout, list[str]]:
         if columns.target in header and not layout.classes.fake:
             require_agreement(table, header.index(columns.target))
         if columns.name in header and (at := find_names(table, columns)) is not None:
-            at, doubt = names_before_numbers(table, at, folder)
+            _require_no_rival(table, at, folder, layout)
             names.append(header[at])
-            doubts += [doubt] if doubt else []
     if not names:
-        return layout, []
+        return layout
     if len({*names}) > 1:
         raise DataError(
             f"{folder}: the names of files are in the column {quoted(names[0])} of one table and "
             f"in {quoted(names[1])} of another. Call them alike."
         )
-    columns = columns.model_copy(update={"name": names[0]})
-    return layout.model_copy(update={"columns": columns}), doubts
+    return layout.model_copy(update={"columns": columns.model_copy(update={"name": names[0]})})

@@ -5,7 +5,7 @@ No model ever sees it. It sorts files into slices and into groups that stay toge
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from workbench.data.columns import (
     lacks_one_of,
 )
 from workbench.data.delimited import Delimited, quoted, read_delimited, shown_cell
-from workbench.data.named_files import names_before_numbers
+from workbench.data.named_files import named_apart, rivals_of_numbers
 from workbench.data.names import folded, folded_stem, match, spelled
 from workbench.errors import DataError
 from workbench.tables import counted
@@ -93,8 +93,11 @@ class MetadataTable:
     rows: pd.DataFrame
     """`cell`, a file's name as it stands, and columns of the metadata, by `column_of`."""
 
-    doubt: str = ""
-    """A line on another column that may have the names; empty if none does."""
+    cells: Sequence[str] = ()
+    """The names of all its rows."""
+
+    rivals: Sequence[tuple[str, Sequence[str]]] = ()
+    """Headers and cells of other columns that may have the names; see `rivals_of_numbers`."""
 
     def join(
         self, labels: pd.DataFrame, files: Collection[str], *, media: str, split: str
@@ -153,7 +156,7 @@ class MetadataTable:
         rows, own = rows[rows["target"] >= 0], self.rows.drop(columns="cell")
         names = {folded_stem(cell) for cell in self.rows["cell"]}
         num_paths = rows.groupby("name")["path"].nunique()
-        said = [self.doubt] if self.doubt else []
+        said = self._rivals_told(rows["path"])
         if twice := [n for n in num_paths.index[num_paths > 1] if folded_stem(n) in names]:
             said.append(
                 f"{self.name}: a row says something of two files, both called "
@@ -167,6 +170,19 @@ class MetadataTable:
             )
             return said
         return [*said, *left_over]
+
+    def _rivals_told(self, paths: Iterable[str]) -> list[str]:
+        """Return a line on a column that names other files of these paths than the numbers do."""
+        stems = {folded_stem(path).rpartition("/")[2] for path in paths} if self.rivals else set()
+        for header, cells in self.rivals:
+            if named_apart(self.cells, cells, stems):
+                own, other = quoted(self.cells[0].strip()), quoted(cells[0].strip())
+                return [
+                    f"{self.name}: numbers name the files, e.g. {own}, and the column "
+                    f"{quoted(header)} names others, e.g. {other}; if it is meant, take that of "
+                    "the numbers out"
+                ]
+        return []
 
     def _left_over(self, rows: pd.DataFrame) -> list[str]:
         """Return a line if rows of this are of no file, while it has none of labelled files.
@@ -207,7 +223,7 @@ def read_metadata(path: Path, metadata: Metadata, columns: Columns) -> MetadataT
 
     Raises:
         DataError: it cannot be read, has no column of names, names a file outside its folder, or
-            says two things of one name; or see `names_before_numbers`.
+            says two things of one name.
     """
     table = read_delimited(path)
     cells = metadata_cells(table, metadata)
@@ -217,12 +233,11 @@ def read_metadata(path: Path, metadata: Metadata, columns: Columns) -> MetadataT
     if name_at is None:
         raise DataError(lacks_one_of(table, NAME_COLUMNS, "name"))
     check_rows(table)
-    name_at, doubt = names_before_numbers(table, name_at, path.parent)
     names = cells_of(table.rows[1:], name_at)
     check_names(names, table.lines[1:], path)
     rows = pd.DataFrame({"cell": names, **cells}, dtype="str").drop_duplicates(ignore_index=True)
     _require_one_row_each(rows, "cell", path.name)
-    return MetadataTable(path.name, rows, doubt)
+    return MetadataTable(path.name, rows, names, [*rivals_of_numbers(table, name_at).items()])
 
 
 def spelled_apart(splits: Iterable[pd.DataFrame]) -> list[str]:

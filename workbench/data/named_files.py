@@ -1,10 +1,10 @@
 """Which column of a table names the files, and in which folder these are."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from workbench.data.columns import (
     INDEX,
@@ -19,8 +19,8 @@ from workbench.data.columns import (
 )
 from workbench.data.delimited import Delimited, quoted
 from workbench.data.guessed_columns import header_of, plain_name, require_column, values_in
-from workbench.data.media_files import files_among, sizes_in
 from workbench.data.media_kinds import kind_by_ending
+from workbench.data.names import folded, folded_stem
 from workbench.data.split_names import splits_in
 from workbench.errors import DataError
 from workbench.values import Frozen
@@ -159,50 +159,39 @@ def names_in(
     return None
 
 
-def names_before_numbers(table: Delimited, at: int, folder: Path) -> tuple[int, str]:
-    """Return which column of a table has names where that at `at` has plain numbers, and a line.
+def rivals_of_numbers(table: Delimited, at: int) -> dict[str, list[str]]:
+    """Return columns that may name the files of a table's rows, where that at `at` has numbers.
 
-    Numbers that count the rows give way to names of files that are there, and that are called
-    otherwise. Others may be names or join two tables: they stay, and the line says of the doubt.
+    Plain numbers may be names, or join two tables, or count the rows.
+
+    Returns:
+        The cells of each, by its header; nothing where the column at `at` has names.
+    """
+    rows = table.rows[1:]
+    found = {}
+    for other, header in enumerate(header_of(table) if has_numbers(cells_of(rows, at)) else ()):
+        cells = cells_of(rows, other)
+        sounds = names_files(header, may_be_number=True)
+        if not has_numbers(cells):
+            sounds = sounds or may_name_files(header)
+        if other != at and sounds and not names_others(header):
+            found[header] = cells
+    return found
+
+
+def named_apart(numbers: Sequence[str], cells: Sequence[str], stems: Set[str]) -> bool:
+    """Return whether cells name most of their rows' files otherwise than plain numbers do.
 
     Args:
-        table: Of a folder with files, beside the tables that say what names are called.
-        at: The column that is called as theirs.
-        folder: Where its files are, in whatever folders.
-
-    Raises:
-        DataError: several columns may be meant, or a folder cannot be listed.
+        numbers: Of the rows.
+        cells: Of another column.
+        stems: Of the files that there are, without folders and endings, in lower case.
     """
-    header, rows = header_of(table), table.rows[1:]
-    numbers = cells_of(rows, at)
-    others = [n for n, cell in enumerate(header) if n != at and not names_others(cell)]
-    others = [n for n in others if not has_numbers(cells_of(rows, n))]
-    is_named = any(_is_usual(header[n]) or may_name_files(header[n]) for n in others)
-    if not has_numbers(numbers) or not is_named:
-        return at, ""
-    there = files_among(sizes_in(folder, table.path.name))
-    names = names_in(table, [file for file in there if kind_by_ending(file)], None)
-    if names is None or names.found < LEAST_FOUND:
-        return at, ""
-    apart = []
-    for name in filter(None, (names.column, names.rival)):
-        cells = cells_of(rows, header.index(name))
-        if [_stem(cell) for cell in cells] != [_stem(cell) for cell in numbers]:
-            apart.append(name)
-    if not apart:
-        return at, ""
-    own = [_stem(cell) for cell in numbers]
-    if own not in ([str(row + first) for row in range(len(rows))] for first in (0, 1)):
-        return at, (
-            f"{table.path.name}: files are named by {quoted(header[at])}; {quoted(apart[0])} names "
-            "others that are there, too. If it is meant, take the other column out"
-        )
-    if names.rival is not None:
-        raise DataError(
-            f"{table.path}: the names of files could be in the column {quoted(names.column)} or "
-            f"{quoted(names.rival)}, which name other files. Take one of the two out."
-        )
-    return header.index(names.column), ""
+    own, other = ([_last(folded_stem(cell)) for cell in some] for some in (numbers, cells))
+    # A dot may begin an ending or be in the name.
+    whole = [_last(folded(cell)) for cell in cells]
+    there = [not stems.isdisjoint(pair) for pair in zip(other, whole, strict=True)]
+    return own != other and sum(there) >= LEAST_FOUND * max(1, len(other))
 
 
 def require_one_column(table: Delimited, names: NamesFound) -> None:
@@ -308,8 +297,8 @@ def _differ(one: _Column, other: _Column) -> bool:
     return bool(both)
 
 
-def _stem(cell: str) -> str:
-    return PurePosixPath(plain_name(cell)).stem
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _has_measures(cells: Sequence[str]) -> bool:
