@@ -1,6 +1,7 @@
 """Each file of a study damaged in three ways: every command ends well, and the rest can be used."""
 
 import errno
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -19,8 +20,13 @@ from workbench.cli.main import app
 from workbench.searching import start
 from workbench.searching.start import SearchOutcome
 from workbench.study.folder import StudyFolder
-from workbench.study.records import read_trials
+from workbench.study.records import TrialRow, read_trials
+from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
+
+# isort: split
+# MLflow after workbench.tracking, which turns its telemetry off before MLflow reads the setting.
+from mlflow import MlflowClient
 
 SEARCH = ("search", "experiments/tiny.yaml", "--data", "data", "--jobs", "1", "--device", "cpu")
 NAMES = [f"val{index}.{'jpg' if index % 3 else 'png'}" for index in range(16)]
@@ -141,6 +147,7 @@ CASES = [
         (name, "empty")
         for name in FILES
         if name.endswith(("study.json", "BEST/result.json", ".db"))
+        or name.endswith(("champion.json", "BEST/scores.parquet", "index.jsonl"))
     ),
     *((name, "cut") for name in FILES if name.endswith(("BEST/model.safetensors", "template.csv"))),
 ]
@@ -162,6 +169,30 @@ def uids(place: Path) -> list[str]:
     return [row.recipe for row in sorted(rows, key=lambda row: -(row.objective or 0))]
 
 
+def store_client(place: Path) -> MlflowClient:
+    return Tracking(place / "mlruns").store.client
+
+
+def champion_in_mlflow(place: Path) -> str:
+    """Return the recipe of the registered champion."""
+    return store_client(place).get_model_version_by_alias("tiny", "champion").tags["workbench.uid"]
+
+
+def trial_to_promote(place: Path) -> TrialRow:
+    """Return a trial that is not the champion yet. It opens no store."""
+    folder = StudyFolder(place / "experiments" / "tiny")
+    champion = json.loads(folder.champion.read_text(encoding="utf-8"))
+    return next(row for row in read_trials(folder) if row.recipe != champion["recipe"])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what all files below a folder hold; of a folder, nothing."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in folder.rglob("*")
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "damage"), CASES)
 def test_a_damaged_file_never_ends_in_a_traceback(place: Path, name: str, damage: str) -> None:
@@ -170,12 +201,53 @@ def test_a_damaged_file_never_ends_in_a_traceback(place: Path, name: str, damage
     [file] = place.glob(pattern)
     DAMAGES[damage](file)
     for words in (("compare", "tiny"), ("promote", "tiny"), (*SEARCH, "--trials", "4")):
-        ends_well(run(*words))
+        done = run(*words)
+        ends_well(done)
+        if name.endswith(".db") and damage in ("gone", "empty") and words[0] == "promote":
+            # The runs are written anew, of the trials' folders.
+            assert done.exit_code == 0, done.output
+            assert champion_in_mlflow(place) == best
     if "trials" in pattern and "safetensors" not in pattern:
         # One trial's file: the study goes on, and the others are ranked.
         done = run("compare", "tiny")
         assert done.exit_code == 0, done.output
         assert done.stdout.count("test_") >= 3, done.stdout
+
+
+@pytest.mark.slow
+def test_a_promotion_restores_the_run_of_its_trial_where_it_was_deleted_in_mlflow(
+    place: Path,
+) -> None:
+    best = trial_to_promote(place)
+    client = store_client(place)
+    client.delete_run(str(best.run_id))
+    done = run("promote", "tiny", "--trial", str(best.number))
+    assert done.exit_code == 0, done.output
+    assert "MLflow lacked 1 ended trial" in done.stderr
+    assert champion_in_mlflow(place) == best.recipe
+    assert client.get_run(str(best.run_id)).info.lifecycle_stage == "active"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gone", [False, True], ids=["copied", "moved"])
+def test_a_promotion_in_a_copied_project_leaves_the_original_as_it_is(
+    place: Path, original: Path, *, gone: bool
+) -> None:
+    trial = trial_to_promote(place)
+    was = contents(original)
+    assert any(name.endswith("mlflow.db") for name in was)
+    aside = original.with_name("aside")
+    if gone:
+        original.rename(aside)
+    try:
+        done = run("promote", "tiny", "--trial", str(trial.number))
+        assert original.exists() is not gone
+    finally:
+        if gone:
+            aside.rename(original)
+    assert done.exit_code == 0, done.output
+    assert champion_in_mlflow(place) == trial.recipe
+    assert contents(original) == was
 
 
 def to_folder(file: Path) -> None:

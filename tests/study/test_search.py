@@ -30,6 +30,7 @@ from workbench.searching.runner import Event
 from workbench.searching.start import SearchOutcome
 from workbench.space.experiment import read_experiment
 from workbench.study.folder import StudyFolder
+from workbench.study.provenance import code_tags
 from workbench.study.records import (
     HIDDEN,
     RUN,
@@ -101,8 +102,13 @@ def test_a_small_study_end_to_end_then_again_then_with_more_trials(
         assert metrics[row.recipe]["ms_per_file"] == row.ms_per_file
     tracking = Tracking(bench.workspace.tracking)
     info = more.folder.info()
-    parent = MlflowClient(tracking.store.uri).get_run(tracking.find_study(info.name, info.id))
+    client = MlflowClient(tracking.store.uri)
+    parent = client.get_run(tracking.find_study(info.name, info.id))
     assert parent.info.status == "FINISHED"
+    code = code_tags()  # in a checkout also its commit
+    for run in runs:
+        tags = client.get_run(run.run_id).data.tags
+        assert {key: tags.get(key) for key in code} == code
 
 
 @pytest.mark.slow

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from sklearn.metrics import roc_auc_score
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
-from tests.study.tiny import SPACE, write_data, write_experiment
+from tests.study.tiny import SPACE, THREE, write_data, write_experiment
 from workbench.demo import build
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.files import write_json
@@ -383,6 +384,27 @@ def test_what_could_not_be_decoded_is_told_once(
     with pytest.raises(DataError, match="--strict allows none"):
         bench.search(bench.experiment(), 1, data=data, strict=True)
     assert "image: 1 file broken, e.g. valset/val1.jpg: the file is" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_missing_val_file_is_left_out_of_every_score_counted_and_told(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_data(tmp_path / "data")
+    (data / "valset" / "val1.jpg").unlink()
+    outcome = bench.search(bench.experiment({**THREE, "num_epochs": 1}), 1, data=data)
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "val: 15 of 16 files are measured; 1 of which no view could be made (1 fake) are left out "
+        "of every score, e.g. valset/val1.jpg" in said
+    )
+    (row,) = read_trials(outcome.folder)
+    scores = outcome.folder.trial(row.recipe).read_scores()
+    val = scores[scores["slice"] == "val"]
+    assert len(val) == 15 and "val1.jpg" not in {*val["name"]}
+    (epoch,) = row.epochs
+    assert epoch.objective == pytest.approx(roc_auc_score(val["target"], val["score"]))
+    assert row.by_slice["val"]["auc"] == row.objective == epoch.objective
 
 
 def test_a_name_that_no_folder_can_have_is_refused(bench: Bench) -> None:

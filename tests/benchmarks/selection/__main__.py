@@ -38,7 +38,7 @@ import numpy as np
 from scipy.stats import norm
 
 from tests.benchmarks.selection.cells import Cell, Held, cells, distances, draw, seed_of
-from tests.benchmarks.selection.few import few_cells, few_row, measure_few
+from tests.benchmarks.selection.few import FEW_TITLES, few_cells, few_row, measure_few
 from tests.benchmarks.selection.packs import measure_packs, pack_cells, pack_row
 from workbench.selection.choosing import SliceScores, kinds_of_groups
 from workbench.selection.correction import correct
@@ -131,10 +131,7 @@ def _print_packs(options: argparse.Namespace) -> None:
 
 def _print_few(options: argparse.Namespace) -> None:
     """Print a row for each cell as it ends."""
-    titles = (
-        "files | AUC | epochs | DeLong covers | model covers | trial covers | trial excludes 0.5"
-    )
-    print(f"| {titles} |\n{'| --- ' * 7}|", flush=True)
+    print(f"| {' | '.join(FEW_TITLES)} |\n{'| --- ' * len(FEW_TITLES)}|", flush=True)
     for cell in few_cells():
         print(few_row(cell, measure_few(cell, options.repeats or 1000)), flush=True)
 

@@ -11,6 +11,12 @@ from workbench.selection.correction import correct
 from workbench.trial.delong import Z95, auc
 from workbench.trial.recipe import Objective
 
+FEW_TITLES = (
+    *("files", "AUC", "epochs", "DeLong covers", "model covers", "trial covers"),
+    *("trial excludes 0.5", "highest end"),
+)
+"""Of the columns of `few_row`."""
+
 
 class FewCell(NamedTuple):
     """A model, and the files that it is measured on."""
@@ -41,7 +47,7 @@ class Told(NamedTuple):
     """Intervals of the trial that leave 0.5 out."""
 
     highest: float
-    """End of any interval."""
+    """End of any interval of the model or the trial."""
 
 
 def few_cells() -> list[FewCell]:
@@ -89,5 +95,6 @@ def few_row(cell: FewCell, told: Told) -> str:
     """Return a row of the table of `python -m tests.benchmarks.selection --few`."""
     epochs = f"{cell.epochs} at {cell.correlation}" if cell.epochs > 1 else "1"
     values = (told.naive, told.of_model, told.of_trial, told.excludes_half)
-    words = [f"{cell.fakes}+{cell.reals}", f"{cell.auc}", epochs, *(f"{v:.3f}" for v in values)]
+    shares = [f"{value:.3f}" for value in values]
+    words = [f"{cell.fakes}+{cell.reals}", f"{cell.auc}", epochs, *shares, f"{told.highest:.6f}"]
     return f"| {' | '.join(words)} |"
