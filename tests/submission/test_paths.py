@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import DataError
-from workbench.submission.paths import check_files, check_out
+from workbench.submission.paths import check_files, check_out, write_out
 from workbench.submission.predictions import fill, is_filled, named_sheet, read_sheet
 
 SHEET = named_sheet(("video_name", "y_pred"), [Path("a.mp4"), Path("b, c.mp4")])
@@ -151,3 +151,22 @@ def test_files_are_looked_at_before_any_is_scored(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=said):
             check_files([tmp_path / "broken.mp4", tmp_path / name])
+
+
+def test_what_came_there_while_files_were_scored_is_kept(tmp_path: Path) -> None:
+    out, other = tmp_path / "out.csv", tmp_path / "out-1.csv"
+    table = fill(SHEET, dict(zip(SHEET.names, (float(A), float(B)), strict=True)))
+    assert not write_out(out, table, is_earlier)
+    assert write_out(out, table, is_earlier)
+    out.write_text("name,note\n")
+    other.write_text("mine, too")
+    with pytest.raises(DataError, match=r"is kept\. The scores are in .*out-2\.csv"):
+        write_out(out, table, is_earlier)
+    assert out.read_text() == "name,note\n"
+    assert other.read_text() == "mine, too"
+    assert (tmp_path / "out-2.csv").read_bytes() == table
+    link = tmp_path / "link.csv"
+    link.symlink_to(tmp_path / "named.csv")
+    assert not write_out(link, table, is_earlier)
+    assert link.is_symlink()
+    assert (tmp_path / "named.csv").read_bytes() == table

@@ -16,14 +16,13 @@ from workbench.data.media_files import sizes_in
 from workbench.data.names import file_cell
 from workbench.data.unlabelled import media_among, skipped_told
 from workbench.errors import BundleError, DataError, MediaError
-from workbench.files import write_text
 from workbench.parts.plugins import PACKAGE
 from workbench.parts.temperature import tempered
 from workbench.parts.weights import OWN_VERSIONS
 from workbench.scoring.frame_scores import frames_of, score_frames
 from workbench.submission.api import Predictor
 from workbench.submission.contents import Contents
-from workbench.submission.paths import check_files, check_out
+from workbench.submission.paths import check_files, check_out, write_out
 from workbench.submission.places import CODE
 from workbench.submission.predictions import are_written
 from workbench.submission.verify import check_bundle
@@ -78,8 +77,8 @@ def frame_scores(
         names = [path.name if times[path.name] == 1 else str(path) for path in paths]
     check_files(paths)
     cells = [*map(file_cell, names)]
+    is_earlier = partial(_is_earlier, cells=cells)
     if out is not None:
-        is_earlier = partial(_is_earlier, cells=cells)
         check_out(Path(out), inputs=paths, bundle=Path(bundle), is_earlier=is_earlier)
     rows = []
     with Predictor(Path(bundle), device, num_decoders=0) as predictor:
@@ -100,7 +99,8 @@ def frame_scores(
             rows += [(name, *each) for each in zip(seconds, values, strict=True)]
     table = pd.DataFrame(rows, columns=[*_COLUMNS])
     if out is not None:
-        write_text(Path(out), csv_table([_COLUMNS, *([*map(str, row)] for row in rows)]))
+        text = csv_table([_COLUMNS, *([*map(str, row)] for row in rows)])
+        write_out(Path(out), text.encode(), is_earlier)
     return table
 
 

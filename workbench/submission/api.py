@@ -20,7 +20,7 @@ from workbench.console import say, track, visible_lines
 from workbench.data.names import find_files
 from workbench.errors import BundleError, ConfigError, DataError, MediaError, WorkbenchError
 from workbench.fence import num_cores
-from workbench.files import read_json, write_bytes
+from workbench.files import read_json
 from workbench.media.decoders import (
     FILE_LIMIT_S,
     Tally,
@@ -35,7 +35,7 @@ from workbench.parts.model_spec import ModelSpec
 from workbench.parts.temperature import tempered
 from workbench.scoring.any_model import read_spec, scores_of
 from workbench.scoring.evaluator import DecodedViews
-from workbench.submission.paths import check_files, check_out
+from workbench.submission.paths import check_files, check_out, write_out
 from workbench.submission.places import MODEL, WEIGHTS, read_columns, read_temperature
 from workbench.submission.predictions import fill, is_filled, named_sheet, read_sheet
 
@@ -197,6 +197,10 @@ def _tell(path: Path, failed: Mapping[str, MediaError]) -> None:
         say(text)
 
 
+_Filled = tuple[bytes, Callable[[bytes], bool]]
+"""A table of predictions, and whether other bytes are one of the same files."""
+
+
 def main(bundle: Path, arguments: Sequence[str]) -> int:
     """Run a bundle's command line; return its exit code."""
     parser = argparse.ArgumentParser(
@@ -220,14 +224,8 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
     if given.jobs is not None and given.jobs < 0:
         parser.error("--jobs takes 0 or more")
     try:
-        table = _of_template(bundle, given) if given.template else _of_files(bundle, given)
-        is_there = os.path.exists(given.out)  # noqa: PTH110 (also where its name is too long)
-        try:
-            # A link stays one: what it names gets the scores.
-            write_bytes(Path(os.path.realpath(given.out)), table)
-        except OSError as error:
-            raise DataError(f"{given.out} cannot be written: {error.strerror}.") from error
-        if is_there:
+        table, is_earlier = (_of_template if given.template else _of_files)(bundle, given)
+        if write_out(given.out, table, is_earlier):
             say(f"{given.out} held earlier predictions: they were replaced.")
     except WorkbenchError as error:
         print(f"error: {visible_lines(str(error))}", file=sys.stderr)
@@ -242,7 +240,7 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _of_template(bundle: Path, given: argparse.Namespace) -> bytes:
+def _of_template(bundle: Path, given: argparse.Namespace) -> _Filled:
     template, media = given.template, given.media
     if not media.is_dir():
         raise DataError(f"{media} is not a folder. Name the one that holds the template's files.")
@@ -257,15 +255,18 @@ def _of_template(bundle: Path, given: argparse.Namespace) -> bytes:
     files = [media / found.files.get(name, name) for name in names]
     is_earlier = partial(is_filled, sheet)
     check_out(given.out, inputs=[template, *files], bundle=bundle, is_earlier=is_earlier)
-    return fill(sheet, dict(zip(names, _scores(bundle, files, given), strict=True)))
+    table = fill(sheet, dict(zip(names, _scores(bundle, files, given), strict=True)))
+    return table, is_earlier
 
 
-def _of_files(bundle: Path, given: argparse.Namespace) -> bytes:
+def _of_files(bundle: Path, given: argparse.Namespace) -> _Filled:
     files = given.files
     sheet = named_sheet(read_columns(bundle), files)
     check_files(files)
-    check_out(given.out, inputs=files, bundle=bundle, is_earlier=partial(is_filled, sheet))
-    return fill(sheet, dict(zip(sheet.names, _scores(bundle, files, given), strict=True)))
+    is_earlier = partial(is_filled, sheet)
+    check_out(given.out, inputs=files, bundle=bundle, is_earlier=is_earlier)
+    table = fill(sheet, dict(zip(sheet.names, _scores(bundle, files, given), strict=True)))
+    return table, is_earlier
 
 
 def _scores(bundle: Path, files: Sequence[Path], given: argparse.Namespace) -> list[float]:

@@ -3,10 +3,12 @@
 import os
 import stat
 from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 
 from workbench.data.delimited import table_bytes
 from workbench.errors import DataError
+from workbench.files import write_bytes
 
 
 def check_files(files: Iterable[Path]) -> None:
@@ -55,6 +57,38 @@ def check_out(
             "are written here. Name another file, or remove it."
         )
     check_place(out)
+
+
+def write_out(out: Path, data: bytes, is_earlier: Callable[[bytes], bool]) -> bool:
+    """Write a table of predictions to `out`, and return whether it held earlier ones.
+
+    What came there since `check_out` looked is kept, and the table is written beside it: hours may
+    have gone into the scores.
+
+    Args:
+        out: Where it belongs; a link stays one, and what it names gets the table.
+        data: The table.
+        is_earlier: See `check_out`.
+
+    Raises:
+        DataError: something else is there by now, and it says where the scores are; or the table
+            cannot be written.
+    """
+    is_there, place = _identity(out) is not None, out
+    is_kept = is_there and not _holds(out, is_earlier)
+    if is_kept:
+        beside = (out.with_name(f"{out.stem}-{number}{out.suffix}") for number in count(1))
+        place = next(path for path in beside if not os.path.lexists(path))
+    try:
+        write_bytes(_real(place), data)
+    except OSError as error:
+        raise DataError(f"{place} cannot be written: {error.strerror}.") from error
+    if is_kept:
+        raise DataError(
+            f"{out} was written by another program meanwhile, and is kept. The scores are in "
+            f"{place}."
+        )
+    return is_there
 
 
 def check_place(out: Path) -> None:
