@@ -1,5 +1,6 @@
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -185,19 +186,46 @@ def test_a_compressed_tiff_may_have_the_highest_byte_first(
     assert colours(path) == [[0x40] * 3] * 2
 
 
+def planar_tiff(path: Path, planes: bytes, tags: Mapping[int, tuple[int, ...]]) -> Path:
+    """Write a TIFF of 4 x 2 pixels whose planes of equal size lie one after the other."""
+    num = len(tags[258])
+    size = len(planes) // num
+    every = {256: (4,), 257: (2,), 277: (num,), 278: (2,), 284: (2,), **tags}
+    every |= {273: tuple(8 + size * plane for plane in range(num)), 279: (size,) * num}
+    lists, fields = b"", b""
+    for tag, values in sorted(every.items()):
+        at = values[0]
+        if len(values) > 1:
+            at = 8 + len(planes) + len(lists)
+            lists += struct.pack(f"<{len(values)}I", *values)
+        fields += struct.pack("<HHII", tag, 4, len(values), at)
+    head = b"II*\0" + struct.pack("<I", 8 + len(planes) + len(lists))
+    path.write_bytes(head + planes + lists + struct.pack("<H", len(every)) + fields + bytes(4))
+    return path
+
+
 def test_planes_of_16_bits_are_not_taken_for_planes_of_8(tmp_path: Path) -> None:
     planes = b"".join(struct.pack("<8H", *[level << 8] * 8) for level in (10, 20, 30))
-    lists = struct.pack("<3H", 16, 16, 16) + struct.pack("<6I", 40, 56, 72, 16, 16, 16)
-    lists = lists + bytes(40 - 8 - len(lists))
-    tags = [(256, 4, 1, 4), (257, 4, 1, 2), (258, 3, 3, 8), (259, 4, 1, 1), (262, 4, 1, 2)]
-    tags += [(273, 4, 3, 14), (277, 4, 1, 3), (278, 4, 1, 2), (279, 4, 3, 26), (284, 4, 1, 2)]
-    fields = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    path = tmp_path / "x.tif"
-    body = lists + planes
-    head = b"II*\0" + struct.pack("<I", 8 + len(body))
-    path.write_bytes(head + body + struct.pack("<H", len(tags)) + fields + bytes(4))
-    with pytest.raises(MediaError, match="more than 8 bits are in planes"):
+    path = planar_tiff(tmp_path / "x.tif", planes, {258: (16, 16, 16), 259: (1,), 262: (2,)})
+    with pytest.raises(MediaError, match="its planes are stored apart"):
         read_picture(path)
+
+
+def test_planes_of_8_bits_are_read_and_those_of_grey_and_alpha_are_not(tmp_path: Path) -> None:
+    planes = b"".join(bytes([level] * 8) for level in (10, 20, 30))
+    path = planar_tiff(tmp_path / "x.tif", planes, {258: (8, 8, 8), 259: (1,), 262: (2,)})
+    assert colours(path) == [[10, 20, 30]] * 2
+    packed = b"".join(b"\xf9" + bytes([level]) for level in (10, 255))  # a run of 8, PackBits
+    tags = {258: (8, 8), 259: (32773,), 262: (1,), 338: (2,)}
+    with pytest.raises(MediaError, match="its planes are stored apart"):
+        read_picture(planar_tiff(tmp_path / "x.tif", packed, tags))
+
+
+@pytest.mark.parametrize("planes", [1, 2])
+def test_one_plane_of_floats_is_no_plane_apart(tmp_path: Path, planes: int) -> None:
+    tags = {258: (32,), 259: (1,), 262: (1,), 339: (3,), 284: (planes,)}
+    path = planar_tiff(tmp_path / "x.tif", struct.pack("<8f", *[0.25] * 8), tags)
+    assert colours(path) == [[0x40] * 3] * 2
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

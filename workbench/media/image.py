@@ -44,9 +44,9 @@ BACKGROUND = (255, 255, 255)
 CUT_OFF = "the file lacks its last bytes, and of the picture at most the last block"
 """The note of such a picture."""
 
-# Tags of a TIFF, the value of the second that turns its greys, and that of the third by which each
+# Tags of a TIFF, the value of the second that turns its greys, and that of the last by which each
 # colour is a plane of its own.
-_BITS, _PHOTOMETRIC, _PLANES, _WHITE_IS_ZERO, _APART = 258, 262, 284, 0, 2
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _WHITE_IS_ZERO, _APART = 258, 262, 277, 284, 0, 2
 
 # Modes of values whose first byte is their highest, and the same in the order of this machine.
 _SWAPPED = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS"}
@@ -156,14 +156,14 @@ def _read_values_whole(image: TiffImageFile) -> None:
     """Have Pillow take the values of a TIFF that have several bytes as they are stored.
 
     Raises:
-        MediaError: broken, if they are in planes that it takes for planes of bytes.
+        MediaError: broken, if they are in planes that it takes for others.
     """
-    deep = max(image.tag_v2.get(_BITS, (1,))) > 8
+    is_apart = image.tag_v2.get(_PLANES) == _APART and image.tag_v2.get(_SAMPLES, 1) > 1
     kind, _, _, args = image.tile[0] if image.tile else ("", None, 0, ())
-    if deep and kind == "raw" and image.tag_v2.get(_PLANES) == _APART:
+    is_deep = max(image.tag_v2.get(_BITS, (1,))) > 8 and kind == "raw"
+    if is_apart and (is_deep or image.mode in ("LA", "PA")):
         raise failure(
-            "broken",
-            "its colours of more than 8 bits are in planes: store it pixel by pixel, or compressed",
+            "broken", "its planes are stored apart, which cannot be read: store it pixel by pixel"
         )
     if kind == "libtiff" and isinstance(args, tuple) and args[0] in _SWAPPED:
         # What is compressed comes in the order of this machine, which Pillow heeds for some modes.
