@@ -37,11 +37,14 @@ def test_a_file_that_is_named_in_two_ways_counts_once(tmp_path: Path) -> None:
     assert (graded.num_files, graded.num_reals, graded.metrics["auc"]) == (4, 2, 0.75)
 
 
-def test_other_predictions_than_the_labelled_ones_are_ignored(tmp_path: Path) -> None:
+def test_other_predictions_than_the_labelled_ones_are_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = "video_name,y_pred\nd.mp4,0.1\nb.mp4,0.4\na.mp4,0.9\nc.mp4,0.3\nz.mp4,0.99\n"
     graded = grade(*write(tmp_path, text))
     assert graded.metrics["auc"] == 1.0
     assert describe_grade(graded).startswith("AUC 1.0000 (0.386 to 1.000, 95%) on 4 files")
+    assert "1 score without a label left out, e.g. " in capsys.readouterr().err
 
 
 def test_an_fpr_of_one_in_a_hundred_is_told_where_a_hundred_reals_show_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from workbench.data.labels import read_labels, read_template, without_repeats
 from workbench.data.names import match, spelled
 from workbench.data.targets import turned_by_names
 from workbench.errors import DataError
+from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.metrics import binary_metrics
 from workbench.values import Frozen
@@ -77,6 +78,10 @@ def grade(predictions: Path, labels: Path) -> Grade:
     if both["file"].duplicated().any():
         twice = both.loc[both["file"].duplicated(), "file"].iloc[0]
         raise DataError(f"{predictions} gives {shown_cell(twice)} two scores. Keep one.")
+    labelled = set(both["file"])
+    bare = [name for name in dict.fromkeys(scores["file"]) if name not in labelled]
+    if bare:
+        say(f"{counted(len(bare), 'score')} without a label left out, e.g. {shown_cell(bare[0])}")
     targets, values = both["target"].to_numpy(), both["score"].to_numpy(np.float64)
     if len(set(targets)) < 2:
         raise DataError(f"{labels} holds one class only ({targets[0]}): nothing can be ranked.")
