@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import COMMAND, ENVIRONMENT, WAIT_S, run, run_here
+from tests.study.conftest import require_own
 from tests.study.tiny import SPACE, write_data, write_experiment
 from tests.test_main_job import until
 from workbench.study.folder import StudyFolder
@@ -67,3 +68,4 @@ def test_search_with_finalists_then_more_of_them_through_a_kill(tmp_path: Path) 
     files = sorted(str(file) for file in (tmp_path / "data" / "testset").iterdir())
     run_here(tmp_path, "predict", "bundle", *files, "--out", "predictions.csv")
     assert (tmp_path / "predictions.csv").exists()
+    require_own(folder)

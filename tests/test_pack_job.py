@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.commands import ENVIRONMENT, run, run_here
+from tests.study.conftest import require_own
 from tests.study.tiny import write_data, write_experiment
 from workbench.errors import MediaError
 from workbench.media.decoders import read_here
@@ -91,6 +92,7 @@ def test_a_pack_from_trials_to_the_same_scores_everywhere(tmp_path: Path) -> Non
     ]
     served = _served(tmp_path, np.stack(rows))
     np.testing.assert_allclose(served, [test[file.name] for file in files], atol=1e-5)
+    require_own(folder)
 
 
 def decoded(file: Path, views: Mapping[str, View]) -> dict[str, Made]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run, run_here
+from tests.study.conftest import require_own
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
@@ -65,3 +66,4 @@ def test_a_pack_and_its_refit_are_exported_and_trained_again(tmp_path: Path) -> 
     )
     refused = run(tmp_path, "retrain", "bundle", "--data", "data", "--out", "other", code=1)
     assert "the files of val have other names or labels" in refused.stderr
+    require_own(folder)

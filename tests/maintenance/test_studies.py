@@ -15,7 +15,7 @@ from tests.study.inline import InlineTrials
 from workbench.access import is_locked
 from workbench.errors import StudyError
 from workbench.files import write_text
-from workbench.maintenance.deletion import delete_study
+from workbench.maintenance.deletion import delete_study, describe_study, kept_told
 from workbench.maintenance.listing import describe_studies, list_studies
 from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.tracking.removal import RemovedRecord, StudyRecord, artifact_folder
@@ -227,21 +227,23 @@ def record(bench: Bench, folder: StudyFolder) -> StudyRecord:
     return StudyRecord(bench.workspace.tracking, folder.name, folder.info().id)
 
 
-def test_a_study_whose_data_lie_in_its_folder_is_not_deleted(tmp_path: Path) -> None:
-    folder = StudyFolder(tmp_path / "experiments" / "mine")
-    media = folder.path / "data" / "1.png"
-    write_text(media, "a picture")
+def test_what_lies_in_a_studys_folder_and_is_not_its_own_stays(
+    tmp_path: Path,
+) -> None:
+    workspace = Workspace(tmp_path)
+    folder = StudyFolder(workspace.studies / "mine")
+    for name in ("data/1.png", "notes.txt", "journal.log.damaged", "trials/0/log.txt"):
+        write_text(folder.path / name, name)
     info = StudyInfo(
-        name="mine",
-        id="0",
-        experiment="e.yaml",
-        data=str(media.parent),
-        fingerprint="f",
-        seed=0,
-        created="now",
+        name="mine", id="0", experiment="e", data="gone", fingerprint="f", seed=0, created="now"
     )
     folder.write_info(info)
-    with pytest.raises(StudyError, match="data of the study mine lie in its folder"):
-        delete_study(folder, Workspace(tmp_path))
-    assert media.read_text() == "a picture"
-    assert folder.info_file.exists()
+    said = f"What is not the study's stays in {folder.path}: data, notes.txt."
+    assert said in describe_study(folder, workspace)
+    own = sum(len(name) for name in ("journal.log.damaged", "trials/0/log.txt"))
+    own += folder.info_file.stat().st_size
+    deleted = delete_study(folder, workspace)
+    assert 0 <= deleted.freed_bytes - own < 100  # of the lock that it holds meanwhile
+    assert kept_told(folder, deleted.others) == said
+    left = sorted(str(p.relative_to(folder.path)) for p in folder.path.rglob("*") if p.is_file())
+    assert left == ["data/1.png", "notes.txt"]

@@ -14,8 +14,14 @@ from workbench.searching.local_runner import LocalRunner
 from workbench.searching.options import RunOptions
 from workbench.searching.runner import MakeRunner
 from workbench.searching.start import SearchOutcome, run_search
+from workbench.study.folder import StudyFolder
 from workbench.tracking.runs import Tracking, TrialRun
 from workbench.workspace import Workspace
+
+
+def require_own(folder: StudyFolder) -> None:
+    """Require that the study knows all that lies in its folder: a deletion leaves the rest."""
+    assert not [place.name for place in folder.path.iterdir() if not folder.is_own(place.name)]
 
 
 @dataclass
@@ -40,13 +46,15 @@ class Bench:
         start_from = options.pop("start_from", ())
         make_runner = options.pop("make_runner", self.make_runner)
         usual: dict[str, Any] = {"data": self.data, "jobs": 1, "device": "cpu"}
-        return run_search(
+        outcome = run_search(
             experiment,
             self.workspace,
             RunOptions(num_trials=num_trials, **usual | options),
             start_from=start_from,
             make_runner=make_runner,
         )
+        require_own(outcome.folder)
+        return outcome
 
     def runs(self, outcome: SearchOutcome) -> list[TrialRun]:
         """Return what the tracking store has of the study's trials."""

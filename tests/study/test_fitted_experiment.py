@@ -135,6 +135,10 @@ def test_no_study_is_called_as_a_folder_of_somebodys_files(tmp_path: Path) -> No
     with pytest.raises(StudyError, match=r"sounds is no study and has files .* e\.g\. 'fake'"):
         new_or_known(workspace.studies, "sounds")
     assert sorted(place.name for place in data.iterdir()) == before
+    # What was written for this name is not passed over.
+    write_text(workspace.studies / "sounds.yaml", "name: sounds\n")
+    with pytest.raises(StudyError, match="sounds is no study and has files"):
+        named_or_fitted(None, workspace, RunOptions(num_trials=1, data=data, device="cpu"))
 
 
 def test_a_search_without_an_experiment_makes_one_or_takes_the_written_one(

@@ -15,7 +15,7 @@ from workbench.data.folds import with_fold
 from workbench.data.manifest import Layout, read_manifest
 from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 from workbench.parts.weights import RANDOM
 from workbench.screening import clusters
 from workbench.screening.screening import Candidate
@@ -188,6 +188,24 @@ def test_clusters_of_a_start_that_failed_are_found_anew(
         if name.startswith("train")
     ]
     assert len({number // 2 % 2 for number in numbers}) == 1
+
+
+def test_a_study_by_clusters_of_which_nothing_was_tried_is_begun_anew(
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.01, (40, 2))
+    _seen(monkeypatch, np.repeat([[0.0, 1.0], [1.0, 0.0]], 20, axis=0) + noise)
+    over = {"over": ["val", "nosuch"], "aggregate": "worst"}
+    by_clusters = {"kind": "cluster", "folds": 2}
+    file = bench.experiment(THREE, validation=by_clusters, objective=over)
+    with pytest.raises(ConfigError, match="names 'nosuch', which is no slice of the data"):
+        bench.search(file, 1)
+    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    tree["objective"]["over"].remove("nosuch")
+    file.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    assert bench.search(file, 1).num_new == 1
+    _seen(monkeypatch, "nothing is asked twice")
+    assert bench.search(file, 2).num_new == 1
 
 
 def test_without_features_no_study_is_dealt_by_clusters(

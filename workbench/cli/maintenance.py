@@ -47,7 +47,12 @@ def studies(
 
 
 def _delete(name: str, workspace: Workspace, *, yes: bool) -> None:
-    from workbench.maintenance.deletion import delete_study, describe_study, lost_elsewhere
+    from workbench.maintenance.deletion import (
+        delete_study,
+        describe_study,
+        kept_told,
+        lost_elsewhere,
+    )
     from workbench.tables import counted, size
 
     folder = named_study(name)
@@ -64,6 +69,8 @@ def _delete(name: str, workspace: Workspace, *, yes: bool) -> None:
         f"{counted(deleted.record.num_versions, 'registered version')}, "
         f"{size(deleted.freed_bytes)}."
     )
+    if kept := kept_told(folder, deleted.others):
+        typer.echo(kept)
     if deleted.server is not None:
         typer.echo(f"{deleted.server} keeps what is deleted until `mlflow gc` is run there.")
 

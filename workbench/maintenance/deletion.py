@@ -1,10 +1,11 @@
 """The deletion of a study from all places that have something of it."""
 
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from workbench.addresses import ServerAddress
+from workbench.data.delimited import shown_cell
 from workbench.errors import DamagedFileError, StudyError, WorkbenchError
 from workbench.selection.champion import read_champion
 from workbench.study.disk import bytes_below
@@ -26,6 +27,9 @@ class DeletedStudy(Frozen):
     server: str | None = None
     """The MLflow server that had its runs, if one had."""
 
+    others: tuple[str, ...] = ()
+    """What lies in its folder and is not the study's."""
+
 
 def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
     """Delete a study: its runs with their artifacts, its registered model, then its folder.
@@ -34,19 +38,13 @@ def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
     Its trials need not be readable.
 
     Raises:
-        StudyError: a search holds it; or its data lie in its folder; or it is not known what it is,
-            since its folder was renamed.
+        StudyError: a search holds it; or it is not known what it is, since its folder was renamed.
         DamagedFileError: the same, since its record is damaged.
         StoreError: its database or server does not answer, or refuses to.
     """
     info = folder.info()
-    if Path(info.data).resolve().is_relative_to(folder.path.resolve()):
-        raise StudyError(
-            f"The data of the study {folder.name} lie in its folder, in {info.data}: they would be "
-            "deleted with it. Move them elsewhere first."
-        )
     with folder.promoting(), folder.held():
-        before = bytes_below(folder.path)
+        before = _own_bytes(folder)
         artifacts = artifact_folder(workspace.tracking, folder.name)
         logged, record = bytes_below(artifacts), RemovedRecord()
         server = _leave_database(folder)
@@ -59,16 +57,20 @@ def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
                 num_versions=record.num_versions + kept.num_versions,
             )
         # The locks last: who comes meanwhile is kept away by them.
+        others = _anothers(folder)
         for place in sorted(folder.path.iterdir(), key=lambda place: place.name in LOCKS):
+            if place.name in others:
+                continue
             if place.is_dir() and not place.is_symlink():
                 shutil.rmtree(place)
             elif place != folder.info_file:
                 place.unlink()
         folder.info_file.unlink()
-        home = folder.path.resolve()
-        if folder.path.is_symlink():  # it lies on another disk
-            folder.path.unlink()
-        home.rmdir()
+        if not others:
+            home = folder.path.resolve()
+            if folder.path.is_symlink():  # it lies on another disk
+                folder.path.unlink()
+            home.rmdir()
     last = workspace.studies / ".last-study"
     if last.exists() and last.read_text(encoding="utf-8", errors="replace").strip() == folder.name:
         last.unlink()
@@ -77,7 +79,27 @@ def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
         record=record,
         freed_bytes=before + logged - bytes_below(artifacts),
         server=server,
+        others=others,
     )
+
+
+def _anothers(folder: StudyFolder) -> tuple[str, ...]:
+    """Return the names of what lies in a study's folder and no study wrote, as somebody's data."""
+    return tuple(sorted(p.name for p in folder.path.iterdir() if not folder.is_own(p.name)))
+
+
+def _own_bytes(folder: StudyFolder) -> int:
+    places = [folder.path / name for name in _anothers(folder)]
+    others = (bytes_below(p) if p.is_dir() else p.lstat().st_size for p in places)
+    return bytes_below(folder.path) - sum(others)
+
+
+def kept_told(folder: StudyFolder, names: Sequence[str]) -> str:
+    """Return a sentence on what is not the study's and stays where it is; or nothing."""
+    if not names:
+        return ""
+    some = ", ".join(map(shown_cell, names[:3])) + (", ..." if len(names) > 3 else "")
+    return f"What is not the study's stays in {folder.path}: {some}."
 
 
 def _leave_database(folder: StudyFolder) -> str | None:
@@ -128,7 +150,8 @@ def describe_study(folder: StudyFolder, workspace: Workspace) -> str:
     logged = bytes_below(artifact_folder(workspace.tracking, folder.name))
     promoted = "It has a champion." if folder.champion.exists() else ""
     taken = (
-        f"The study {folder.name} takes {size(bytes_below(folder.path))} in {folder.path} and "
+        f"The study {folder.name} takes {size(_own_bytes(folder))} in {folder.path} and "
         f"{size(logged)} in {workspace.tracking}."
     )
-    return " ".join(filter(None, (taken, promoted, lost_elsewhere(folder, workspace))))
+    kept = kept_told(folder, _anothers(folder))
+    return " ".join(filter(None, (taken, promoted, lost_elsewhere(folder, workspace), kept)))

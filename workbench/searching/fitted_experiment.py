@@ -96,11 +96,19 @@ def this_machine(workspace: Workspace, device: str) -> Machine:
 def name_of(data: Path, workspace: Workspace) -> str:
     """Return the name of an experiment about a data folder: the folder's, in plain letters.
 
-    It is that of no folder in which a study would lie among somebody's files, as among the data.
+    Where no experiment has that name, it is none by which a study would lie among somebody's files,
+    as among the data.
     """
+    name = _called_as(data)
+    is_written = (workspace.studies / f"{name}.yaml").exists()
+    if not is_written and StudyFolder(workspace.studies / name).anothers_file():
+        return f"data-{name}"[:64]
+    return name
+
+
+def _called_as(data: Path) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", data.resolve().name).strip("._-")[:60].rstrip("._-")
-    is_free = re.fullmatch(NAME, plain) and plain not in RESERVED_NAMES
-    if not is_free or StudyFolder(workspace.studies / plain).anothers_file():
+    if not re.fullmatch(NAME, plain) or plain in RESERVED_NAMES:
         plain = f"data-{plain}".rstrip("-") if plain else "data"
     return plain
 
@@ -157,7 +165,7 @@ def named_or_fitted(
     name = name_of(options.data, workspace)
     file = Path("experiments") / f"{name}.yaml"
     folder = new_or_known(workspace.studies, options.study or name)
-    if folder.info_file.exists() and folder.experiment().name == name:
+    if folder.info_file.exists() and folder.experiment().name in (name, _called_as(options.data)):
         if (workspace.root / file).exists():
             say(
                 f"The study {folder.name} goes on with what it began with. For changes of {file}: "

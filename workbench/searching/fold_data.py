@@ -13,6 +13,7 @@ from workbench.errors import DataError
 from workbench.media.views import AnyView
 from workbench.screening.clusters import FILE, Clusters, find_clusters
 from workbench.screening.probe import Where
+from workbench.searching.new_study import is_untried
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
@@ -43,7 +44,8 @@ def dealt(
         return with_fold(manifest, validation)
     prepared = prepare(manifest, data, views, cache=where.cache, jobs=where.num_threads)
     require_read(prepared)  # clusters are kept
-    if not folder.experiment_file.exists():  # a start that failed may have left those of other data
+    # A start that failed may have left those of other data.
+    if not folder.experiment_file.exists() or is_untried(folder, experiment):
         (folder.path / FOLDS / FILE).unlink(missing_ok=True)
     found = _clusters(prepared, experiment, space, folder.path / FOLDS, finder, where)
     if found.reason:

@@ -21,7 +21,7 @@ from workbench.files import finished, write_text
 from workbench.space.experiment import PLACES, Experiment
 from workbench.space.precisions import settled_for
 from workbench.space.space import Space
-from workbench.study.folder import LOCKS, StudyFolder, StudyInfo
+from workbench.study.folder import FOLDS, LOCKS, StudyFolder, StudyInfo
 from workbench.study.since_begun import differences
 
 
@@ -45,7 +45,7 @@ def begin_or_check(
         StudyError: experiment, space, data or seed changed since; says which.
     """
     about = {"experiment": experiment.model_dump(mode="json"), "space": space.tree}
-    if folder.info_file.exists() and not _is_untried(folder, experiment):
+    if folder.info_file.exists() and not is_untried(folder, experiment):
         _check(folder, about, manifest, seed=seed)
         with suppress(CacheError):
             if said := metadata_changes(read_prepared_table(folder.manifest), manifest.table):
@@ -68,7 +68,7 @@ def begin_or_check(
     return info
 
 
-def _is_untried(folder: StudyFolder, experiment: Experiment) -> bool:
+def is_untried(folder: StudyFolder, experiment: Experiment) -> bool:
     """Return whether a study's folder has what it is written at its beginning, and no more."""
     written = {
         folder.info_file,
@@ -76,7 +76,7 @@ def _is_untried(folder: StudyFolder, experiment: Experiment) -> bool:
         folder.manifest,
         folder.manifest.with_name("prepared.json"),
         folder.template,
-        *(folder.path / name for name in LOCKS),
+        *(folder.path / name for name in (*LOCKS, FOLDS)),
     }
     return experiment.storage is None and written.issuperset(folder.path.iterdir())
 

@@ -32,6 +32,15 @@ promotes."""
 FOLDS = "folds"
 """Folder of a study that holds the clusters its files are dealt by; it is made before the study."""
 
+_OWN = frozenset(
+    {*LOCKS, FOLDS, "study.json", "experiment.yaml", "journal.log", "precisions.json"}
+    | {"manifest.parquet", "prepared.json", "template.csv", "slices.json", "beside"}
+    | {"clusters.json", "screening.json", "augmentations", "trials", "repeats", "finalists.json"}
+    | {"packs", "last-pack", "soups", "last-soup", "refits", "refit-packs", "refit.json"}
+    | {"champion.json", "compare.html", "looks.jsonl", "cleaned.txt"}
+)
+"""What a study's folder has, besides what is hidden and journals that were put aside."""
+
 _PUT_BACK = "Put the file back from a copy, or start another study by --study NAME."
 
 
@@ -96,6 +105,10 @@ class StudyFolder:
             own.add(self.experiment_file.name)
         names = sorted({place.name for place in self.path.iterdir()} - own)
         return next((name for name in names if not name.startswith(".")), "")
+
+    def is_own(self, name: str) -> bool:
+        """Return whether what is called so in the folder is the study's."""
+        return name in _OWN or name.startswith((".", f"{self.journal.name}."))
 
     def names(self) -> dict[str, str]:
         """Return the names of trials whose recipes have another fingerprint by now, by that."""
