@@ -209,11 +209,31 @@ def test_other_versions_than_the_bundles_are_told(
     record = {"sha256": hash_file(program), "size_bytes": 0}
     manifest["files"]["predict.py"] = record
     (own_bundle / "manifest.json").write_text(json.dumps(manifest))
-    run_predict(own_bundle, [program], tmp_path / "out.csv")
+    with pytest.raises(BundleError, match=r"predict\.py ended and wrote no scores"):
+        run_predict(own_bundle, [program], tmp_path / "out.csv")
     said = capfd.readouterr().err
     assert (
         f"may differ from the exported ones: here is numpy {installed} in place of 1.0.0." in said
     )
+
+
+def test_what_comes_to_out_while_an_older_bundle_runs_is_kept(
+    own_bundle: Path, tmp_path: Path
+) -> None:
+    out, program = tmp_path / "out.csv", own_bundle / "predict.py"
+    program.write_text(
+        "import sys; from pathlib import Path\n"
+        f"Path({str(out)!r}).write_text('mine')\n"
+        "Path(sys.argv[1].removeprefix('--out=')).write_text('scores')\n"
+    )
+    manifest = json.loads((own_bundle / "manifest.json").read_text())
+    record = {"sha256": hash_file(program), "size_bytes": program.stat().st_size}
+    manifest["files"]["predict.py"] = record
+    (own_bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"is kept\. The scores are in .*out-1\.csv"):
+        run_predict(own_bundle, [program], out)
+    assert out.read_text() == "mine"
+    assert (tmp_path / "out-1.csv").read_text() == "scores"
 
 
 def test_a_changed_bundle_is_not_run(own_bundle: Path, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from workbench.searching.slice_data import with_made_slices
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space, read_tree_as_space
 from workbench.space.weights_finder import WeightsFinder
-from workbench.study.folder import FOLDS, StudyFolder
+from workbench.study.folder import StudyFolder
+from workbench.study.own_files import FOLDS
 from workbench.submission.training_record import (
     FOLDER,
     FilesDigest,

@@ -20,7 +20,8 @@ from workbench.selection.finalists import Finalist, Finalists, read_finalists
 from workbench.selection.leaderboard import complete_trials
 from workbench.selection.packing import was_trained_again
 from workbench.space.experiment import PLACES
-from workbench.study.folder import FOLDS, StudyFolder
+from workbench.study.folder import StudyFolder
+from workbench.study.own_files import FOLDS
 from workbench.study.packs import PackFolder, members_told, title_within
 from workbench.study.provenance import code_tags
 from workbench.study.records import MADE_BY, read_study

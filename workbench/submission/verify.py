@@ -7,13 +7,14 @@ from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from workbench.console import cut_text, say
 from workbench.errors import BundleError
 from workbench.files import hash_file
 from workbench.submission.contents import Contents, read_manifest_of_bundle
-from workbench.submission.paths import check_files, check_out
-from workbench.submission.places import MANIFEST, PROGRAM
+from workbench.submission.paths import check_files, check_out, write_out
+from workbench.submission.places import MANIFEST, PREDICTIONS, PROGRAM
 from workbench.submission.predictions import is_filled, named_sheet, read_sheet
 
 
@@ -97,7 +98,8 @@ def run_predict(
         sheet = named_sheet(columns, files)
     else:
         sheet = read_sheet(template[0], name_column=columns[0], score_column=columns[1])
-    check_out(out, inputs=files, bundle=bundle, is_earlier=partial(is_filled, sheet))
+    is_earlier = partial(is_filled, sheet)
+    check_out(out, inputs=files, bundle=bundle, is_earlier=is_earlier)
     say(
         f"{bundle} is whole. It is a program, and runs on this machine with your rights: predict "
         "by bundles whose author you trust."
@@ -111,14 +113,21 @@ def run_predict(
     # bytecode, by which the bundle would no longer be what was exported.
     # By its whole path, which no name of a folder turns into an option of Python.
     command: list[str | Path] = [sys.executable, "-I", "-B", (bundle / PROGRAM).absolute()]
-    options: list[str | Path] = [f"--out={out}", f"--device={device}", "--", *files]
-    if template is not None:
-        options = [*options[:2], f"--template={template[0]}", f"--media={template[1]}"]
-    code = subprocess.run([*command, *options], check=False).returncode
-    if code:
-        raise BundleError(
-            f"{bundle / PROGRAM} ended with exit code {code}; its own message stands above."
-        )
+    # What comes to `out` meanwhile is kept, whatever version of the program the bundle has.
+    with TemporaryDirectory() as folder:
+        scores = Path(folder, PREDICTIONS)
+        options: list[str | Path] = [f"--out={scores}", f"--device={device}", "--", *files]
+        if template is not None:
+            options = [*options[:2], f"--template={template[0]}", f"--media={template[1]}"]
+        code = subprocess.run([*command, *options], check=False).returncode
+        if code:
+            raise BundleError(
+                f"{bundle / PROGRAM} ended with exit code {code}; its own message stands above."
+            )
+        if not scores.is_file():
+            raise BundleError(f"{bundle / PROGRAM} ended and wrote no scores.")
+        if write_out(out, scores.read_bytes(), is_earlier):
+            say(f"{out} held earlier predictions: they were replaced.")
 
 
 def _other_versions(contents: Contents) -> list[str]:
