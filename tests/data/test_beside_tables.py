@@ -41,7 +41,13 @@ def by_ids(folder: Path) -> Layout:
 @pytest.mark.parametrize("names", ["val.csv", "labels.csv"])
 @pytest.mark.parametrize(
     ("header", "row"),
-    [("filename", "{row},{n}.png"), ("image", "{row},{n}"), ("audio_path", "{n},{other}.png")],
+    [
+        ("filename", "{row},{n}.png"),
+        ("image", "{row},{n}"),
+        ("audio_path", "{n},{other}.png"),
+        ("frame", "{row},{n}.png"),
+        ("uid", "{row},{n}.png"),
+    ],
 )
 def test_numbers_beside_names_of_other_files_are_refused_in_a_slice(
     tmp_path: Path, names: str, header: str, row: str
@@ -72,8 +78,11 @@ def test_numbers_beside_names_of_the_same_files_or_of_none_of_the_media_are_name
         ("filename", "{n}.png"),
         ("photo", "p{n}.jpg"),
         ("source_image", "{other}.png"),
+        ("audio_duration", "{other}.25"),
+        ("image_quality", "0.{n}"),
+        ("video", "{half}"),
     ):
-        rows = [f"{n},{name.format(n=n, other=7 - n)},{n % 2}" for n in MIXED]
+        rows = [f"{n},{name.format(n=n, other=7 - n, half=n // 2)},{n % 2}" for n in MIXED]
         held = beside(tmp_path / header, f"id,{header},label", rows, "val/*.png", "photos/p*.jpg")
         assert are_right(read_labelled(held, layout, cache=cache).table)
 
@@ -230,3 +239,44 @@ def test_the_fuller_folder_of_a_holdout_of_one_table_has_its_media(
     table = read_holdout(held, layout, cache=tmp_path / "cache").table
     assert set(table["status"]) == {"ok"}
     assert are_right(table)
+
+
+def test_numbers_of_metadata_of_more_than_these_files_are_told(tmp_path: Path) -> None:
+    rows = [f"{n},{n % 2}" for n in MIXED]
+    data = made(tmp_path, "id,label", rows, "images/*.png")
+    names = [*range(100, 130), *MIXED]
+    lines = [f"{row},{n}.png,s{n % 5}" for row, n in enumerate(names)]
+    (data / "metadata.csv").write_text("\n".join(["id,filename,speaker", *lines]))
+    said = "metadata.csv: numbers name the files, e.g. '0', and the column 'filename' names others"
+    assert any(line.startswith(said) for line in inspect_data(data).lines())
+
+
+@pytest.mark.parametrize("place", ["original", "speaker_a", "batch2"])
+def test_media_are_told_whatever_their_folder_is_called(tmp_path: Path, place: str) -> None:
+    rows = [f"{n}.png,{n % 2}" for n in MIXED]
+    layout = inspect_data(made(tmp_path / "d", "name,label", rows, "images/*.png")).layout
+    held = made(tmp_path / "h", "name,label", rows, "images/*.png", f"{place}/*.png")
+    said = "\n".join(read_labelled(held, layout, cache=tmp_path / "cache").understood)
+    assert f"e.g. 'images/0.png', which is taken, and '{place}/0.png'" in said
+
+
+def test_a_holdout_with_folders_of_splits_is_read_as_the_data(tmp_path: Path) -> None:
+    rows = [f"{n}.png,{n % 2},train" for n in MIXED] + [f"1{n}.png,{n % 2},val" for n in MIXED]
+    places = ("train/*.png", "val/1*.png", "test/*.png", "test/1*.png")
+    layout = inspect_data(made(tmp_path / "d", "name,label,split", rows, *places)).layout
+    held = made(tmp_path / "h", "name,label,split", rows, *places)
+    table = read_holdout(held, layout, cache=tmp_path / "cache").table
+    assert are_right(table)
+    assert {path.partition("/")[0] for path in table["path"].str.removeprefix("./")} == {
+        "train",
+        "val",
+    }
+
+
+def test_media_where_the_data_have_them_come_before_fuller_folders(tmp_path: Path) -> None:
+    rows = [f"{n}.png,{n % 2}" for n in MIXED]
+    layout = inspect_data(made(tmp_path / "d", "name,label", rows, "images/*.png")).layout
+    held = made(tmp_path / "h", "name,label", rows, "images/*.png", "testset/*.png")
+    (held / "images" / "3.png").unlink()
+    table = read_holdout(held, layout, cache=tmp_path / "cache").table
+    assert {path.partition("/")[0] for path in table["path"]} == {"images"}

@@ -616,7 +616,9 @@ def test_a_folder_of_test_beside_a_table_is_predicted_or_told(tmp_path: Path) ->
     assert list_data(data, layout).template.names.tolist() == ["a.wav", "b.wav"]
 
 
-@pytest.mark.parametrize("place", ["images/test", "test_images", "images/test_a"])
+@pytest.mark.parametrize(
+    "place", ["images/test", "test_images", "images/test_a", "test_public", "LA_eval"]
+)
 def test_files_of_a_folder_of_test_beside_label_files_are_told_where_none_is_predicted(
     tmp_path: Path, place: str
 ) -> None:

@@ -26,6 +26,11 @@ _ASIDE = frozenset({"mask", "masks", "thumb", "thumbs", "thumbnail", "thumbnails
 """Words in the names of folders whose files are called as others are, and are none of them."""
 
 
+def is_aside(folder: str) -> bool:
+    """Return whether a folder, or one in this path, has masks, thumbnails or the like."""
+    return not _ASIDE.isdisjoint(re.split(r"[\W\d_]+", folder.casefold()))
+
+
 def folders_in(folder: Path) -> list[Path]:
     """Return the subfolders of `folder` by name, links followed; hidden ones are left out."""
     there = (path for path in folder.iterdir() if not path.name.startswith("."))
@@ -240,7 +245,7 @@ def _inner_told(names: Sequence[str], of_class: Mapping[str, int], classes: Clas
         for word in inner:
             other = class_of(word, classes)
             is_other = other is not None and other != of_class[outer] and not word.isdigit()
-            if is_other or not _ASIDE.isdisjoint(re.split(r"[\W\d_]+", word.casefold())):
+            if is_other or is_aside(word):
                 found[outer, word] = found.get((outer, word), 0) + 1
     return [
         f"{shown_cell(outer)}: {count} {'files' if count > 1 else 'file'} in folders called "

@@ -23,7 +23,7 @@ from workbench.data.layout import Layout, first_named
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, spelled_apart
 from workbench.data.names import match
-from workbench.data.split_names import split_in
+from workbench.data.split_names import split_hinted
 from workbench.data.split_places import other_splits_told
 from workbench.data.unlabelled import (
     lost_test_media,
@@ -173,7 +173,7 @@ def _not_predicted(folder: Path, labelled: Sequence[SplitFiles]) -> list[str]:
     found = dict[str, list[str]]()
     for place in _inner(folder)[0]:
         above = place.rpartition("/")[0]
-        if split_in(place.rpartition("/")[2]) != "test" or above in found:
+        if split_hinted(place.rpartition("/")[2]) != "test" or above in found:
             continue
         with suppress(OSError, DataError):  # nothing of it is used, so that it need not be readable
             names = media_among(sizes_in(folder / place, "test"))[0]

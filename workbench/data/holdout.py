@@ -19,13 +19,14 @@ from pydantic import Field, model_validator
 
 from workbench.console import say
 from workbench.data.any_table import read_any_table
-from workbench.data.columns import and_more, cells_of, find_names
+from workbench.data.columns import and_more, cells_of, find_names, fold
 from workbench.data.delimited import shown_cell
 from workbench.data.labels import read_labels
 from workbench.data.manifest import Layout, Manifest, check_splits, read_labelled
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import column_of
 from workbench.data.names import match
+from workbench.data.split_names import SPLIT_COLUMNS, other_split_columns
 from workbench.errors import DataError
 from workbench.values import Frozen
 
@@ -163,14 +164,10 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
         own: dict[str, tuple[str, ...]] = {"train_labels": (), "val_labels": (labels,)}
         if layout.kind == "label-files":
             names = read_labels(folder / labels, layout.columns, layout.classes).table["cell"]
-            own["val_media"] = (_media_of(folder, list(names), _MEDIA, labels),)
+            own["val_media"] = (_media_of(folder, list(names), _MEDIA, labels, usual=()),)
         else:
             file = next((name for name in layout.table if (folder / name).exists()), labels)
-            table = read_any_table(folder / file)
-            at = find_names(table, layout.columns)
-            cells = [] if at is None else cells_of(table.rows[1:], at)
-            own["table"] = (file,)
-            own["media"] = (_media_of(folder, cells, (*layout.media, *_MEDIA), file),)
+            own |= {"table": (file,), "media": _media_of_table(folder / file, layout)}
         places = places.model_copy(update=own)
     manifest = read_labelled(folder, places, cache=cache)
     for line in manifest.understood:
@@ -179,17 +176,46 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     return replace(manifest, table=manifest.table.assign(split=HOLDOUT))
 
 
-def _media_of(folder: Path, names: Sequence[str], places: Sequence[str], where: str) -> str:
-    """Return the one of these folders in which most of the files are that a table names.
+def _media_of_table(file: Path, layout: Layout) -> tuple[str, ...]:
+    """Return where the media of a holdout of one table are: of the names, the first that is there.
+
+    Names of rows with a split may be in the folder of that; these are where the data have them.
+    """
+    table = read_any_table(file)
+    has_split = {fold(cell) for cell in table.rows[0]} & {
+        *SPLIT_COLUMNS,
+        *other_split_columns(table),
+        fold(layout.columns.split or ""),
+    } - {""}
+    at = find_names(table, layout.columns)
+    if has_split or at is None:
+        return (*layout.media, *_MEDIA[:2])
+    cells = cells_of(table.rows[1:], at)
+    return (_media_of(file.parent, cells, _MEDIA, file.name, usual=layout.media),)
+
+
+def _media_of(
+    folder: Path, names: Sequence[str], places: Sequence[str], where: str, *, usual: Sequence[str]
+) -> str:
+    """Return the folder in which most of the files are that a table names.
+
+    Args:
+        folder: The holdout's.
+        names: As the table has them.
+        places: Folders that are looked into.
+        where: What the names are of, for messages.
+        usual: Folders that come before all others if half of the files are in them.
 
     Raises:
         DataError: a name could be two files, or a media folder is unusable.
     """
     num_found = dict[str, int]()
-    for place in places:
+    for place in dict.fromkeys((*usual, *places)):
         if (folder / place).is_dir():
             there = files_among(sizes_in(folder / place, "the holdout"))
             num_found[place] = len(match(names, there, where=where).files)
+            if place in usual and 2 * num_found[place] >= len(set(names)):
+                return place
     return max(num_found, key=lambda place: num_found[place])
 
 

@@ -7,13 +7,13 @@ import pandas as pd
 
 from workbench.console import say
 from workbench.data.any_table import read_any_table
+from workbench.data.class_folders import is_aside
 from workbench.data.columns import (
     OTHER_TARGETS,
     TARGET_COLUMNS,
     cells_of,
     find_names,
     fold,
-    names_others,
 )
 from workbench.data.data_files import of_one_kind, split_with_labels, tell_doubts
 from workbench.data.delimited import Delimited, quoted, shown_cell
@@ -93,7 +93,7 @@ def _called_alike(folder: Path, labelled: Sequence[SplitFiles]) -> list[str]:
             split_of[path] = split.split
     others: dict[str, str] = {}
     for file in media_among(sizes_in(folder, "labelled files"))[0]:
-        if file in split_of or names_others(file.rpartition("/")[0]):
+        if file in split_of or is_aside(file.rpartition("/")[0]):
             continue
         parts = folded_stem(file).split("/")
         inner = ("/".join(parts[cut:]) for cut in range(len(parts)))

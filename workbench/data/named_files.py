@@ -162,7 +162,8 @@ def names_in(
 def rivals_of_numbers(table: Delimited, at: int) -> dict[str, list[str]]:
     """Return columns that may name the files of a table's rows, where that at `at` has numbers.
 
-    Plain numbers may be names, or join two tables, or count the rows.
+    Plain numbers may be names, or join two tables, or count the rows. Numbers of another column are
+    names where its header says so and each is of one row: those of videos are of all their crops.
 
     Returns:
         The cells of each, by its header; nothing where the column at `at` has names.
@@ -171,16 +172,22 @@ def rivals_of_numbers(table: Delimited, at: int) -> dict[str, list[str]]:
     found = {}
     for other, header in enumerate(header_of(table) if has_numbers(cells_of(rows, at)) else ()):
         cells = cells_of(rows, other)
-        sounds = names_files(header, may_be_number=True)
-        if not has_numbers(cells):
-            sounds = sounds or may_name_files(header)
-        if other != at and sounds and not names_others(header):
+        names = [PurePosixPath(plain_name(cell)).name for cell in cells if cell.strip()]
+        if has_numbers(cells):
+            sounds = names_files(header, may_be_number=True)
+            may_name = sounds and len({*names}) == len(names)
+        elif 2 * sum(kind_by_ending(name) is not None for name in names) >= len(names):
+            may_name = True
+        else:
+            sounds = names_files(header, may_be_number=True) or may_name_files(header)
+            may_name = sounds and not _has_measures(cells)
+        if other != at and may_name and not names_others(header):
             found[header] = cells
     return found
 
 
 def named_apart(numbers: Sequence[str], cells: Sequence[str], stems: Set[str]) -> bool:
-    """Return whether cells name most of their rows' files otherwise than plain numbers do.
+    """Return whether cells name files otherwise than plain numbers do: half of rows or of files.
 
     Args:
         numbers: Of the rows.
@@ -190,8 +197,14 @@ def named_apart(numbers: Sequence[str], cells: Sequence[str], stems: Set[str]) -
     own, other = ([_last(folded_stem(cell)) for cell in some] for some in (numbers, cells))
     # A dot may begin an ending or be in the name.
     whole = [_last(folded(cell)) for cell in cells]
-    there = [not stems.isdisjoint(pair) for pair in zip(other, whole, strict=True)]
-    return own != other and sum(there) >= LEAST_FOUND * max(1, len(other))
+    there = {
+        (number, name if name in stems else full)
+        for number, name, full in zip(own, other, whole, strict=True)
+        if name in stems or full in stems
+    }
+    least = LEAST_FOUND * min(len(cells), len(stems))
+    is_apart = any(number != name for number, name in there)
+    return is_apart and len({name for _, name in there}) >= least
 
 
 def require_one_column(table: Delimited, names: NamesFound) -> None:
