@@ -232,18 +232,20 @@ def test_what_lies_in_a_studys_folder_and_is_not_its_own_stays(
 ) -> None:
     workspace = Workspace(tmp_path)
     folder = StudyFolder(workspace.studies / "mine")
-    for name in ("data/1.png", "notes.txt", "journal.log.damaged", "trials/0/log.txt"):
+    for name in (".git/HEAD", "data/1.png", "folds/fold0.csv"):
+        write_text(folder.path / name, name)
+    for name in ("journal.log.damaged", "trials/0/log.txt", ".part-0.json"):
         write_text(folder.path / name, name)
     info = StudyInfo(
         name="mine", id="0", experiment="e", data="gone", fingerprint="f", seed=0, created="now"
     )
     folder.write_info(info)
-    said = f"What is not the study's stays in {folder.path}: data, notes.txt."
+    said = f"What is not the study's stays in {folder.path}: .git, data, folds."
     assert said in describe_study(folder, workspace)
-    own = sum(len(name) for name in ("journal.log.damaged", "trials/0/log.txt"))
+    own = sum(len(name) for name in ("journal.log.damaged", "trials/0/log.txt", ".part-0.json"))
     own += folder.info_file.stat().st_size
     deleted = delete_study(folder, workspace)
     assert 0 <= deleted.freed_bytes - own < 100  # of the lock that it holds meanwhile
     assert kept_told(folder, deleted.others) == said
     left = sorted(str(p.relative_to(folder.path)) for p in folder.path.rglob("*") if p.is_file())
-    assert left == ["data/1.png", "notes.txt"]
+    assert left == [".git/HEAD", "data/1.png", "folds/fold0.csv"]

@@ -228,6 +228,8 @@ def test_a_plain_name_is_a_folder_below_the_root(tmp_path: Path, name: str) -> N
         ({"template.csv": "name,score\n"}, "template.csv"),
         ({"lock": "", "train/real/1.png": ""}, "train"),
         ({"trials/1/notes.txt": ""}, "trials"),
+        ({".git/HEAD": "", "lock": ""}, ".git"),
+        ({"folds/fold0.csv": ""}, "folds"),
     ],
 )
 def test_a_folder_of_somebodys_files_is_no_new_study(
@@ -246,7 +248,7 @@ def test_a_folder_of_somebodys_files_is_no_new_study(
         {},
         {"lock": "", ".promoting": "", ".part-1.json": "{", ".DS_Store": "x"},
         {"experiment.yaml": "experiment: {name: mine}\nspace: {}\n", "lock": ""},
-        {"folds/clusters.parquet": ""},
+        {"folds/clusters.json": ""},
         {"journal.log": "", "manifest.parquet": "", "experiment.yaml": "torn"},
         {"trials/1/recipe.json": "{}", "experiment.yaml": "torn"},
         {"study.json": "torn", "x.txt": ""},

@@ -9,8 +9,9 @@ from workbench.data.delimited import shown_cell
 from workbench.errors import DamagedFileError, StudyError, WorkbenchError
 from workbench.selection.champion import read_champion
 from workbench.study.disk import bytes_below
-from workbench.study.folder import LOCKS, StudyFolder
+from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks
+from workbench.study.own_files import LOCKS
 from workbench.study.storage import remove_trials
 from workbench.tables import counted, size
 from workbench.tracking.removal import RemovedRecord, StudyRecord, artifact_folder, has_store
@@ -98,7 +99,7 @@ def kept_told(folder: StudyFolder, names: Sequence[str]) -> str:
     """Return a sentence on what is not the study's and stays where it is; or nothing."""
     if not names:
         return ""
-    some = ", ".join(map(shown_cell, names[:3])) + (", ..." if len(names) > 3 else "")
+    some = ", ".join(map(shown_cell, names[:9])) + (", ..." if len(names) > 9 else "")
     return f"What is not the study's stays in {folder.path}: {some}."
 
 

@@ -17,7 +17,8 @@ from workbench.searching.new_study import is_untried
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
-from workbench.study.folder import FOLDS, StudyFolder
+from workbench.study.folder import StudyFolder
+from workbench.study.own_files import FOLDS
 
 
 def dealt(

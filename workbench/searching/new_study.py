@@ -21,7 +21,8 @@ from workbench.files import finished, write_text
 from workbench.space.experiment import PLACES, Experiment
 from workbench.space.precisions import settled_for
 from workbench.space.space import Space
-from workbench.study.folder import FOLDS, LOCKS, StudyFolder, StudyInfo
+from workbench.study.folder import StudyFolder, StudyInfo
+from workbench.study.own_files import FOLDS, LOCKS
 from workbench.study.since_begun import differences
 
 

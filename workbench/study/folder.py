@@ -17,6 +17,7 @@ from workbench.data.dataset import NAME
 from workbench.errors import ConfigError, DamagedFileError, StudyError
 from workbench.files import PART, remove_left, write_json, write_text
 from workbench.space.experiment import Experiment, require_no_gone_setting
+from workbench.study.own_files import LOCKS, OF_A_START, is_own
 from workbench.study.packs import PackFolder
 from workbench.trial.recipe import Objective
 from workbench.trial.result import ModelFolder, TrialFolder
@@ -24,22 +25,6 @@ from workbench.validation import build, read_record, shown
 from workbench.values import Frozen
 from workbench.workspace import RESERVED_NAMES
 from workbench.yaml_files import read_yaml
-
-LOCKS = ("lock", ".promoting")
-"""Files of a study that hold nothing: by the first one process writes it, by the second one
-promotes."""
-
-FOLDS = "folds"
-"""Folder of a study that holds the clusters its files are dealt by; it is made before the study."""
-
-_OWN = frozenset(
-    {*LOCKS, FOLDS, "study.json", "experiment.yaml", "journal.log", "precisions.json"}
-    | {"manifest.parquet", "prepared.json", "template.csv", "slices.json", "beside"}
-    | {"clusters.json", "screening.json", "augmentations", "trials", "repeats", "finalists.json"}
-    | {"packs", "last-pack", "soups", "last-soup", "refits", "refit-packs", "refit.json"}
-    | {"champion.json", "compare.html", "looks.jsonl", "cleaned.txt"}
-)
-"""What a study's folder has, besides what is hidden and journals that were put aside."""
 
 _PUT_BACK = "Put the file back from a copy, or start another study by --study NAME."
 
@@ -99,16 +84,20 @@ class StudyFolder:
             return ""
         if any(self.path.glob("trials/*/recipe.json")):
             return ""
-        own = {*LOCKS, FOLDS}  # of a start that was killed
+        own = {*OF_A_START}
         with suppress(DamagedFileError):
             self.begun()
             own.add(self.experiment_file.name)
-        names = sorted({place.name for place in self.path.iterdir()} - own)
-        return next((name for name in names if not name.startswith(".")), "")
+        others = [
+            place.name
+            for place in sorted(self.path.iterdir())
+            if not self.is_own(place.name) or not (place.name in own or place.name.startswith(PART))
+        ]
+        return others[0] if others else ""
 
     def is_own(self, name: str) -> bool:
         """Return whether what is called so in the folder is the study's."""
-        return name in _OWN or name.startswith((".", f"{self.journal.name}."))
+        return is_own(self.path, name)
 
     def names(self) -> dict[str, str]:
         """Return the names of trials whose recipes have another fingerprint by now, by that."""
@@ -363,9 +352,8 @@ def new_or_known(root: Path, name: str) -> StudyFolder:
     if other := folder.anothers_file():
         raise StudyError(
             f"{folder.path} is no study and has files that are not a study's, e.g. "
-            f"{shown(other)}: a study would write over some of them, and its deletion would remove "
-            "all. Give the study another name (by --study of a search, or by --name of init), or "
-            "move these files."
+            f"{shown(other)}: a study would write over some of them. Give the study another name "
+            "(by --study of a search, or by --name of init), or move these files."
         )
     return folder
 
