@@ -81,8 +81,13 @@ def test_numbers_beside_names_of_the_same_files_or_of_none_of_the_media_are_name
         ("audio_duration", "{other}.25"),
         ("image_quality", "0.{n}"),
         ("video", "{half}"),
+        ("real_image", "{made_of}"),
     ):
-        rows = [f"{n},{name.format(n=n, other=7 - n, half=n // 2)},{n % 2}" for n in MIXED]
+        cells = {
+            n: name.format(n=n, other=7 - n, half=n // 2, made_of=f"{n - 1}.png" if n % 2 else "")
+            for n in MIXED
+        }
+        rows = [f"{n},{cells[n]},{n % 2}" for n in MIXED]
         held = beside(tmp_path / header, f"id,{header},label", rows, "val/*.png", "photos/p*.jpg")
         assert are_right(read_labelled(held, layout, cache=cache).table)
 

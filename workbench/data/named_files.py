@@ -181,7 +181,8 @@ def rivals_of_numbers(table: Delimited, at: int) -> dict[str, list[str]]:
         else:
             sounds = names_files(header, may_be_number=True) or may_name_files(header)
             may_name = sounds and not _has_measures(cells)
-        if other != at and may_name and not names_others(header):
+        is_of_all = len(names) >= _MOST_ROWS * len(cells)  # not of the fakes alone
+        if other != at and may_name and is_of_all and not names_others(header):
             found[header] = cells
     return found
 
