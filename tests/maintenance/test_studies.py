@@ -232,7 +232,8 @@ def test_what_lies_in_a_studys_folder_and_is_not_its_own_stays(
 ) -> None:
     workspace = Workspace(tmp_path)
     folder = StudyFolder(workspace.studies / "mine")
-    for name in (".git/HEAD", "data/1.png", "folds/fold0.csv"):
+    write_text(tmp_path / "disk" / "large.bin", "x" * 10_000)
+    for name in (".git/HEAD", "data/1.png", "folds/fold0.csv", "journal.log.bak"):
         write_text(folder.path / name, name)
     for name in ("journal.log.damaged", "trials/0/log.txt", ".part-0.json"):
         write_text(folder.path / name, name)
@@ -240,7 +241,9 @@ def test_what_lies_in_a_studys_folder_and_is_not_its_own_stays(
         name="mine", id="0", experiment="e", data="gone", fingerprint="f", seed=0, created="now"
     )
     folder.write_info(info)
-    said = f"What is not the study's stays in {folder.path}: .git, data, folds."
+    (folder.path / "linked").symlink_to(tmp_path / "disk")
+    others = ".git, data, folds, journal.log.bak, linked"
+    said = f"What is not the study's stays in {folder.path}: {others}."
     assert said in describe_study(folder, workspace)
     own = sum(len(name) for name in ("journal.log.damaged", "trials/0/log.txt", ".part-0.json"))
     own += folder.info_file.stat().st_size
@@ -248,4 +251,4 @@ def test_what_lies_in_a_studys_folder_and_is_not_its_own_stays(
     assert 0 <= deleted.freed_bytes - own < 100  # of the lock that it holds meanwhile
     assert kept_told(folder, deleted.others) == said
     left = sorted(str(p.relative_to(folder.path)) for p in folder.path.rglob("*") if p.is_file())
-    assert left == [".git/HEAD", "data/1.png", "folds/fold0.csv"]
+    assert left == [".git/HEAD", "data/1.png", "folds/fold0.csv", "journal.log.bak"]

@@ -249,6 +249,7 @@ def test_a_folder_of_somebodys_files_is_no_new_study(
         {"lock": "", ".promoting": "", ".part-1.json": "{", ".DS_Store": "x"},
         {"experiment.yaml": "experiment: {name: mine}\nspace: {}\n", "lock": ""},
         {"folds/clusters.json": ""},
+        {"folds/.part-0.parquet": "", "lock": ""},
         {"journal.log": "", "manifest.parquet": "", "experiment.yaml": "torn"},
         {"trials/1/recipe.json": "{}", "experiment.yaml": "torn"},
         {"study.json": "torn", "x.txt": ""},

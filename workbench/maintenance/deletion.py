@@ -90,9 +90,10 @@ def _anothers(folder: StudyFolder) -> tuple[str, ...]:
 
 
 def _own_bytes(folder: StudyFolder) -> int:
-    places = [folder.path / name for name in _anothers(folder)]
-    others = (bytes_below(p) if p.is_dir() else p.lstat().st_size for p in places)
-    return bytes_below(folder.path) - sum(others)
+    """Return the bytes of what is the study's in its folder; a link counts as itself."""
+    own = [place for place in folder.path.iterdir() if folder.is_own(place.name)]
+    whole = {place: place.is_dir() and not place.is_symlink() for place in own}
+    return sum(bytes_below(p) if is_dir else p.lstat().st_size for p, is_dir in whole.items())
 
 
 def kept_told(folder: StudyFolder, names: Sequence[str]) -> str:

@@ -28,5 +28,6 @@ _OWN = frozenset(
 def is_own(folder: Path, name: str) -> bool:
     """Return whether what is called so in a study's folder is the study's."""
     if name == FOLDS and (folder / name).is_dir():
-        return all(place.name in _OWN for place in (folder / name).iterdir())
-    return name in _OWN or name.startswith((PART, "journal.log."))
+        inner = [place.name for place in (folder / name).iterdir()]
+        return all(one in _OWN or one.startswith(PART) for one in inner)
+    return name in _OWN or name.startswith((PART, "journal.log.damaged"))
