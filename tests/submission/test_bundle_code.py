@@ -21,7 +21,7 @@ NOT_FOR_PREDICTION = (
     "parts/pretrained", "trial", "space", "study", "search", "screening", "selection", "tracking",
     "checks", "demo", "rules", "cli", "pages", "yaml_files",
 )  # fmt: skip
-MOST_LINES, MOST_CODE_LINES = 5_401, 3_189
+MOST_LINES, MOST_CODE_LINES = 5_460, 3_219
 """Of a bundle's files, and of the code in them."""
 
 FACE_LINES, FACE_CODE_LINES = 730, 450
