@@ -258,6 +258,7 @@ def test_a_folder_of_somebodys_files_is_no_new_study(
 def test_what_is_left_of_a_study_is_the_study(tmp_path: Path, left: dict[str, str]) -> None:
     for name, text in left.items():
         write_text(tmp_path / "mine" / name, text)
+    (tmp_path / "mine" / "trials").mkdir(parents=True, exist_ok=True)
     assert new_or_known(tmp_path, "mine").path == tmp_path / "mine"
 
 

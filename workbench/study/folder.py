@@ -88,12 +88,13 @@ class StudyFolder:
         with suppress(DamagedFileError):
             self.begun()
             own.add(self.experiment_file.name)
-        others = [
-            place.name
-            for place in sorted(self.path.iterdir())
-            if not self.is_own(place.name) or not (place.name in own or place.name.startswith(PART))
-        ]
-        return others[0] if others else ""
+        with suppress(PermissionError):  # which is told where it is written
+            for place in sorted(self.path.iterdir()):
+                may_be = place.name in own or place.name.startswith(PART)
+                is_empty = place.is_dir() and not any(place.iterdir())
+                if not self.is_own(place.name) or not (may_be or is_empty):
+                    return place.name
+        return ""
 
     def is_own(self, name: str) -> bool:
         """Return whether what is called so in the folder is the study's."""
